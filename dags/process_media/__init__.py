@@ -1,0 +1,1 @@
+"""The DAGs that take media files through every stage."""

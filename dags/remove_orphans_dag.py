@@ -1,0 +1,56 @@
+"""
+## What it does
+
+Every ten minutes, removes stage containers that nobody waits for any more. That happens when a task's
+process was killed and its retries are used up, or when a run was deleted while its containers ran.
+Containers of tasks that still run, or will be tried again, stay: the retry joins them.
+
+## When something is wrong
+
+If it fails, the Docker engine did not answer; see `docker info` on the machine. Nothing depends on it
+but memory and CPU held by orphans.
+"""
+
+import logging
+from datetime import datetime, timedelta
+
+import docker
+import pendulum
+from airflow.sdk import DAG, get_current_context, task
+
+from operators.orphans import TaskStates, find_orphans, list_containers, remove
+from operators.settings import stack_name
+
+log = logging.getLogger(__name__)
+
+FIRST_DAY: datetime = pendulum.datetime(2026, 1, 1, tz="UTC")
+
+
+@task
+def remove_orphans() -> int:
+    """Remove the containers of tasks that have ended. Returns how many."""
+    running_task = get_current_context()["ti"]
+
+    def states_of(dag_id: str, run_ids: list[str]) -> TaskStates:
+        states: TaskStates = running_task.get_task_states(dag_id=dag_id, run_ids=run_ids)
+        return states
+
+    client = docker.APIClient()
+    orphans = find_orphans(list_containers(client, stack_name()), states_of)
+    for orphan in orphans:
+        log.info("Removing %s of %s", orphan.container_id, orphan.task)
+    return sum(remove(client, orphan) for orphan in orphans)
+
+
+with DAG(
+    dag_id="remove_orphans",
+    description="Remove stage containers that nobody waits for",
+    doc_md=__doc__,
+    schedule=timedelta(minutes=10),
+    start_date=FIRST_DAY,
+    catchup=False,
+    max_active_runs=1,
+    default_args={"owner": "nightreel", "retries": 0},
+    tags=["nightreel", "maintenance"],
+):
+    remove_orphans()

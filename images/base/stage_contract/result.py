@@ -1,0 +1,93 @@
+"""`result.json`, written last: a directory that holds one is complete. And a container's `outcome.json`."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, ValidationError
+
+from stage_contract.models import ModelRef
+from stage_contract.request import SCHEMA_VERSION, AssetId, Fingerprint, TaskKey
+from stage_contract.vocabulary import ItemOutcome, Reason, ResultStatus, Stage, Variant
+
+RESULT_FILE = "result.json"
+OUTCOME_FILE = "outcome.json"
+
+
+class OutputFile(BaseModel):
+    """A file beside `result.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+class Rejection(BaseModel):
+    """Why there is no output, in a word and in a sentence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reason: Reason
+    message: str
+
+
+class ItemResult(BaseModel):
+    """One asset's result of one stage. `rejection` is there exactly when the status is `rejected`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    asset_id: AssetId
+    stage: Stage
+    stage_version: str
+    fingerprint: Fingerprint
+    status: ResultStatus
+    rejection: Rejection | None = None
+    variant: Variant
+    compute_type: str
+    models: tuple[ModelRef, ...]
+    parameters: dict[str, JsonValue]
+    inputs: dict[Stage, Fingerprint]
+    files: tuple[OutputFile, ...] = ()
+    task: TaskKey
+    finished_at: AwareDatetime
+
+
+class ItemReport(BaseModel):
+    """What one container did about one item."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    asset_id: AssetId
+    fingerprint: Fingerprint
+    outcome: ItemOutcome
+    message: str = ""
+
+
+class StageOutcome(BaseModel):
+    """`outcome.json`: one line a person can read, and the fate of every item."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    exit_code: int
+    message: str
+    items: tuple[ItemReport, ...]
+
+
+def result_dir(results: Path, asset_id: str, stage: Stage, fingerprint: str) -> Path:
+    """Where a result lives: `assets/<asset_id>/<stage>/<fingerprint>` below `results`."""
+    return results / "assets" / asset_id / stage / fingerprint
+
+
+def read_result(directory: Path) -> ItemResult | None:
+    """The complete result in `directory`; none when there is none or it is not readable as one.
+
+    A listed file that is missing or has another size makes a result incomplete.
+    """
+    try:
+        result = ItemResult.model_validate_json((directory / RESULT_FILE).read_bytes())
+        intact = all((directory / f.name).stat().st_size == f.size_bytes for f in result.files)
+    except (OSError, ValidationError):
+        return None
+    return result if intact else None

@@ -1,0 +1,86 @@
+"""What the deployment says about this machine, from the environment that Compose sets."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from operators.errors import SettingMissing
+
+MEDIA_MOUNT = Path("/media")
+RESULTS_MOUNT = Path("/results")
+WORK_MOUNT = Path("/work")
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The same folders as this process sees them and as the Docker engine's host does.
+
+    Stage containers are started by the host's engine, so their bind mounts need the host's paths.
+    """
+
+    media_roots: dict[str, Path]
+    results: Path
+    work: Path
+    host_media_roots: dict[str, Path]
+    host_results: Path
+    host_work: Path
+
+
+@dataclass(frozen=True)
+class ContainerLimits:
+    """What one stage container may take. `cpus` may be a fraction."""
+
+    cpus: float
+    memory_mib: int
+    pids: int
+
+
+def folders() -> Folders:
+    """The folders that Compose mounts.
+
+    Raises:
+        SettingMissing: a host path is not set.
+    """
+    roots = ("archive", "inbox")
+    return Folders(
+        media_roots={root: MEDIA_MOUNT / root for root in roots},
+        results=RESULTS_MOUNT,
+        work=WORK_MOUNT,
+        host_media_roots={root: Path(_required(f"NIGHTREEL_HOST_{root.upper()}")) for root in roots},
+        host_results=Path(_required("NIGHTREEL_HOST_RESULTS")),
+        host_work=Path(_required("NIGHTREEL_HOST_WORK")),
+    )
+
+
+def container_limits() -> ContainerLimits:
+    """Limits of a stage container.
+
+    Raises:
+        SettingMissing: one is not set.
+    """
+    return ContainerLimits(
+        cpus=float(_required("NIGHTREEL_STAGE_CPUS")),
+        memory_mib=int(_required("NIGHTREEL_STAGE_MEMORY_MIB")),
+        pids=int(_required("NIGHTREEL_STAGE_PIDS")),
+    )
+
+
+def stack_name() -> str:
+    """Tells this deployment's containers from another's on the same engine.
+
+    Raises:
+        SettingMissing: it is not set.
+    """
+    return _required("NIGHTREEL_STACK")
+
+
+def gpu_devices() -> tuple[str, ...]:
+    """UUIDs of the GPUs that stages may use; none on a machine without."""
+    return tuple(uuid for uuid in os.environ.get("NIGHTREEL_GPU_DEVICES", "").split(",") if uuid)
+
+
+def _required(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise SettingMissing(f"{name} must be set, and is not; start Nightreel with `make up`, which sets it")
+    return value

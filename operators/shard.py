@@ -1,0 +1,100 @@
+"""A run's folder: which assets the run is about, and what each stage has made of them.
+
+Tasks of a run pass each other files here instead of XComs; an XCom holds only a short summary.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from stage_contract.request import AssetId, Fingerprint, TaskKey
+from stage_contract.vocabulary import ItemOutcome, Stage
+from stage_contract.workspace import write_durably
+
+USABLE = {ItemOutcome.DONE, ItemOutcome.REUSED}
+
+
+class ShardItem(BaseModel):
+    """One media asset of a run, and where it was found."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    asset_id: AssetId
+    root: str
+    path: str
+    size_bytes: int
+    mtime_ns: int
+
+    @property
+    def source(self) -> str:
+        """The file below the media mount."""
+        return f"{self.root}/{self.path}"
+
+
+class Shard(BaseModel):
+    """The assets of one run, each once, in the order in which they are processed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    items: tuple[ShardItem, ...]
+
+
+class StageItem(BaseModel):
+    """What a stage made of one asset in this run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fingerprint: Fingerprint
+    outcome: ItemOutcome
+    message: str = ""
+
+
+class StageIndex(BaseModel):
+    """What a stage made of each asset that it was given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: Stage
+    items: dict[AssetId, StageItem]
+
+
+class RunFolder:
+    """The folder of one DAG run below the work mount."""
+
+    def __init__(self, work: Path, dag_id: str, run_id: str) -> None:
+        self.path = work / dag_id / path_name(run_id)
+
+    def write_shard(self, shard: Shard) -> None:
+        """Say which assets the run is about."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_durably(self.path / "shard.json", shard.model_dump_json(indent=1))
+
+    def read_shard(self) -> Shard:
+        """The run's assets."""
+        return Shard.model_validate_json((self.path / "shard.json").read_bytes())
+
+    def write_index(self, index: StageIndex) -> None:
+        """Say what a stage made of the assets, so that later stages know what to read."""
+        write_durably(self.path / f"{index.stage}.json", index.model_dump_json(indent=1))
+
+    def read_index(self, stage: Stage) -> StageIndex | None:
+        """What a stage made of the assets; none when it has not run in this run."""
+        path = self.path / f"{stage}.json"
+        return StageIndex.model_validate_json(path.read_bytes()) if path.exists() else None
+
+    def attempt(self, task: TaskKey) -> Path:
+        """The folder of one attempt at one task: its request, phases and outcome."""
+        return self.task_folder(task) / f"try-{task.try_number}"
+
+    def task_folder(self, task: TaskKey) -> Path:
+        """The folder of all attempts at one task, `try-1`, `try-2` and so on."""
+        index = f".{task.map_index}" if task.map_index >= 0 else ""
+        return self.path / f"{task.task_id}{index}"
+
+
+def path_name(text: str) -> str:
+    """`text` as a name for a file or a container: readable, safe, and different for different texts."""
+    readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")[:80]
+    return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -1,0 +1,233 @@
+"""What a stage has to do in a run, and what the end of its container means. Decides; does no I/O of its own
+beyond looking whether a result is there."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from operators.routing import INPUTS
+from operators.shard import USABLE, Shard, StageIndex, StageItem
+from stage_contract.fingerprint import fingerprint
+from stage_contract.models import ModelRef
+from stage_contract.parameters import PARAMETERS
+from stage_contract.request import RequestItem
+from stage_contract.result import OUTCOME_FILE, StageOutcome, read_result, result_dir
+from stage_contract.runner import CURRENT_ITEM_FILE
+from stage_contract.vocabulary import ExitCode, ItemOutcome, Stage
+
+FIRST_DOCKER_CODE = 126
+DEATHS_BEFORE_GIVING_UP = 2
+
+
+@dataclass(frozen=True)
+class StageImage:
+    """An image as the engine holds it. `models` are those that decide this stage's output."""
+
+    name: str
+    digest: str
+    stage_version: str
+    models: tuple[ModelRef, ...]
+
+
+@dataclass(frozen=True)
+class StageChoice:
+    """How the stage is to run: everything besides the media that decides its output."""
+
+    stage: Stage
+    compute_type: str
+    parameters: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """`complete` has results already; `waiting` needs the container."""
+
+    complete: dict[str, StageItem]
+    waiting: tuple[RequestItem, ...]
+
+
+class Action(StrEnum):
+    """What becomes of the Airflow task."""
+
+    SUCCEED = "succeed"
+    SKIP = "skip"
+    RETRY = "retry"
+    FAIL = "fail"
+
+
+class AttemptOutcome(StrEnum):
+    """How one attempt at a task ended, as recorded."""
+
+    RUNNING = "running"
+    DONE = "done"
+    REUSED = "reused"
+    REJECTED = "rejected"
+    STEPPED_ASIDE = "stepped_aside"
+    TRANSIENT = "transient"
+    DEVICE_FAILED = "device_failed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the end of a container means. `message` tells a person what happened and what to do."""
+
+    action: Action
+    outcome: AttemptOutcome
+    message: str
+
+
+def full_parameters(stage: Stage, given: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """`given` checked, and defaults filled in, so that leaving a default out changes no fingerprint."""
+    parameters: dict[str, JsonValue] = PARAMETERS[stage].model_validate(given).model_dump(mode="json")
+    return parameters
+
+
+def plan_stage(
+    results: Path,
+    shard: Shard,
+    upstream: Mapping[Stage, StageIndex | None],
+    choice: StageChoice,
+    image: StageImage,
+) -> StagePlan:
+    """Split the shard's assets into those with a complete result and those still to do.
+
+    An asset without a usable result of a stage that this one reads is left out: what became of it
+    stands in that stage's index.
+    """
+    complete: dict[str, StageItem] = {}
+    waiting: list[RequestItem] = []
+    for item in shard.items:
+        inputs = _inputs_of(item.asset_id, choice.stage, upstream)
+        if inputs is None:
+            continue
+        name = fingerprint(
+            choice.stage, image.stage_version, image.models, choice.compute_type, choice.parameters, inputs
+        )
+        found = find_complete(results, item.asset_id, choice.stage, name)
+        if found:
+            complete[item.asset_id] = found
+            continue
+        waiting.append(
+            RequestItem(
+                asset_id=item.asset_id,
+                source=item.source,
+                size_bytes=item.size_bytes,
+                mtime_ns=item.mtime_ns,
+                fingerprint=name,
+                inputs=inputs,
+            )
+        )
+    return StagePlan(complete, tuple(waiting))
+
+
+def set_aside_killers(plan: StagePlan, task_folder: Path) -> tuple[StagePlan, dict[str, StageItem]]:
+    """Keep an item that kills the process from taking the shard with it.
+
+    An item that was under way when an earlier try's process died (a crash in a decoder, out of
+    memory) goes last; one that was twice is given up. Tries are the folders below `task_folder`.
+
+    Returns:
+        The plan without the items given up, and those items, failed.
+    """
+    deaths = Counter(
+        (folder / CURRENT_ITEM_FILE).read_text()
+        for folder in task_folder.glob("try-*")
+        if (folder / CURRENT_ITEM_FILE).exists() and not (folder / OUTCOME_FILE).exists()
+    )
+    given_up = {
+        item.asset_id: StageItem(
+            fingerprint=item.fingerprint,
+            outcome=ItemOutcome.FAILED,
+            message=f"{item.source!r} was being processed when the stage died, {deaths[item.asset_id]} times; given up",
+        )
+        for item in plan.waiting
+        if deaths[item.asset_id] >= DEATHS_BEFORE_GIVING_UP
+    }
+    waiting = [item for item in plan.waiting if item.asset_id not in given_up]
+    waiting.sort(key=lambda item: deaths[item.asset_id])
+    return StagePlan(plan.complete, tuple(waiting)), given_up
+
+
+def find_complete(results: Path, asset_id: str, stage: Stage, name: str) -> StageItem | None:
+    """The complete result with this fingerprint, if there is one, as an entry of the index."""
+    result = read_result(result_dir(results, asset_id, stage, name))
+    if result is None:
+        return None
+    if result.rejection:
+        return StageItem(fingerprint=name, outcome=ItemOutcome.REJECTED, message=result.rejection.message)
+    return StageItem(fingerprint=name, outcome=ItemOutcome.REUSED)
+
+
+def after_container(
+    results: Path, stage: Stage, requested: Sequence[RequestItem], outcome: StageOutcome | None, verdict_text: str
+) -> dict[str, StageItem]:
+    """What became of each requested item. The results on disk decide; the container's word explains.
+
+    An item without a complete result has failed when the container said so, else it is left.
+    """
+    told = {report.asset_id: report for report in outcome.items} if outcome else {}
+    items: dict[str, StageItem] = {}
+    for item in requested:
+        report = told.get(item.asset_id)
+        found = find_complete(results, item.asset_id, stage, item.fingerprint)
+        if found and found.outcome is ItemOutcome.REUSED:
+            fresh = report is None or report.outcome is not ItemOutcome.REUSED
+            found = StageItem(fingerprint=item.fingerprint, outcome=ItemOutcome.DONE) if fresh else found
+        if found is None and report and report.outcome is ItemOutcome.FAILED:
+            found = StageItem(fingerprint=item.fingerprint, outcome=ItemOutcome.FAILED, message=report.message)
+        items[item.asset_id] = found or StageItem(
+            fingerprint=item.fingerprint, outcome=ItemOutcome.LEFT, message=verdict_text
+        )
+    return items
+
+
+def judge(exit_code: int, outcome: StageOutcome | None, out_of_memory: bool, items: Mapping[str, StageItem]) -> Verdict:
+    """What a container's exit code means for the task. `items` is what became of what it was asked to do."""
+    told = outcome.message if outcome else f"the container left no outcome.json (exit {exit_code})"
+    if out_of_memory:
+        remedy = "the container ran out of memory; raise NIGHTREEL_STAGE_MEMORY_MIB in .env, or use smaller shards"
+        return Verdict(Action.RETRY, AttemptOutcome.TRANSIENT, remedy)
+    if exit_code >= FIRST_DOCKER_CODE:
+        return Verdict(Action.RETRY, AttemptOutcome.TRANSIENT, f"the container was killed (exit {exit_code}): {told}")
+    without_result = [asset for asset, item in items.items() if item.outcome in (ItemOutcome.LEFT, ItemOutcome.FAILED)]
+    match exit_code:
+        case ExitCode.DONE | ExitCode.ALL_REJECTED if without_result:
+            message = f"exit {exit_code} promises a result for every item; {len(without_result)} have none: {told}"
+            return Verdict(Action.FAIL, AttemptOutcome.FAILED, message)
+        case ExitCode.DONE:
+            return Verdict(Action.SUCCEED, AttemptOutcome.DONE, told)
+        case ExitCode.ALL_REJECTED:
+            return Verdict(Action.SKIP, AttemptOutcome.REJECTED, told)
+        case ExitCode.STEPPED_ASIDE:
+            return Verdict(Action.RETRY, AttemptOutcome.STEPPED_ASIDE, told)
+        case ExitCode.TRANSIENT:
+            return Verdict(Action.RETRY, AttemptOutcome.TRANSIENT, told)
+        case ExitCode.DEVICE_FAILED:
+            return Verdict(Action.FAIL, AttemptOutcome.DEVICE_FAILED, told)
+        case _:
+            return Verdict(Action.FAIL, AttemptOutcome.FAILED, told)
+
+
+def usable_inputs(index: StageIndex) -> dict[str, str]:
+    """Fingerprints, by asset, of the results that a later stage can read."""
+    return {asset: item.fingerprint for asset, item in index.items.items() if item.outcome in USABLE}
+
+
+def _inputs_of(
+    asset_id: str, stage: Stage, upstream: Mapping[Stage, StageIndex | None]
+) -> dict[Stage, str] | None:
+    inputs: dict[Stage, str] = {}
+    for needed in INPUTS[stage]:
+        index = upstream.get(needed)
+        found = usable_inputs(index).get(asset_id) if index else None
+        if found is None:
+            return None
+        inputs[needed] = found
+    return inputs

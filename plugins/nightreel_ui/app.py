@@ -1,0 +1,13 @@
+"""The pages as one application. Imported by the API server alone."""
+
+from fastapi import Depends, FastAPI
+
+from airflow.api_fastapi.core_api.security import get_user
+from nightreel_ui import outputs
+
+
+def build() -> FastAPI:
+    """Every route needs a person whom Airflow knows; each room adds what that person must be allowed."""
+    app = FastAPI(title="Nightreel", dependencies=[Depends(get_user)], docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(outputs.router)
+    return app
