@@ -17,4 +17,5 @@ class OutputsLink(BaseOperatorLink):
 
     def get_link(self, operator: "BaseOperator", *, ti_key: "TaskInstanceKey") -> str:
         """The page's address, relative to Airflow's own."""
-        return f"/nightreel/outputs/{quote(ti_key.dag_id)}?{urlencode({'run_id': ti_key.run_id, 'task_id': ti_key.task_id})}"
+        query = urlencode({"run_id": ti_key.run_id, "task_id": ti_key.task_id})
+        return f"/nightreel/outputs/{quote(ti_key.dag_id)}?{query}"

@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from stage_contract.request import AssetId, Fingerprint, TaskKey
-from stage_contract.vocabulary import ItemOutcome, Stage
+from stage_contract.result import Rejection
+from stage_contract.vocabulary import ItemOutcome, Reason, Stage
 from stage_contract.workspace import write_durably
 
 USABLE = {ItemOutcome.DONE, ItemOutcome.REUSED}
@@ -33,12 +34,28 @@ class ShardItem(BaseModel):
         return f"{self.root}/{self.path}"
 
 
+class ShardLocation(BaseModel):
+    """A file that the run was asked for. It has an asset, or was rejected before it became one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: str
+    path: str
+    asset_id: AssetId | None = None
+    rejection: Rejection | None = None
+
+
 class Shard(BaseModel):
-    """The assets of one run, each once, in the order in which they are processed."""
+    """The assets of one run, each once, in the order in which they are processed.
+
+    `locations` are all files asked for: copies of one file share an asset. `stages` are those to run.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     items: tuple[ShardItem, ...]
+    locations: tuple[ShardLocation, ...] = ()
+    stages: tuple[Stage, ...] = tuple(Stage)
 
 
 class StageItem(BaseModel):
@@ -48,6 +65,7 @@ class StageItem(BaseModel):
 
     fingerprint: Fingerprint
     outcome: ItemOutcome
+    reason: Reason | None = None
     message: str = ""
 
 

@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from airflow.providers.docker.operators.docker import DockerOperator
-from airflow.sdk import BaseOperatorLink, Context
+from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from docker.errors import APIError, ImageNotFound, NotFound
 from pydantic import ValidationError
@@ -66,7 +66,7 @@ class StageOperator(DockerOperator):
 
     template_fields: Sequence[str] = ("device_policy", "parameters")
     template_ext: Sequence[str] = ()
-    operator_extra_links: ClassVar[tuple[BaseOperatorLink, ...]] = (OutputsLink(),)
+    operator_extra_links = (OutputsLink(),)
     ui_color = "#dce9f7"
 
     def __init__(
@@ -97,8 +97,9 @@ class StageOperator(DockerOperator):
         attempt = Attempt.begin(context, self.stage)
         try:
             verdict, items = self._run_shard(attempt)
-        except Exception as error:
-            attempt.finish(AttemptOutcome.CANCELLED if self.cancelled else AttemptOutcome.FAILED, message=str(error))
+        except BaseException as error:  # a time-out is none of Exception's
+            outcome = AttemptOutcome.CANCELLED if self.cancelled else AttemptOutcome.FAILED
+            attempt.finish(outcome, message=str(error) or type(error).__name__)
             raise
         attempt.finish(verdict.outcome, message=verdict.message, items=items)
         return self._conclude(verdict)
@@ -119,9 +120,9 @@ class StageOperator(DockerOperator):
         verdict = self._without_container(plan, items)
         if verdict is None:
             request = self._request(attempt.task, choice, variant, plan)
-            self._ensure_container(places, run_folder, request)
-            attempt.container_id = self.container["Id"]
-            verdict, made = self._follow(attempt, places, run_folder, request)
+            started_by = self._ensure_container(places, run_folder, request)
+            attempt.follow_container(self.container["Id"], started_by)
+            verdict, made = self._follow(attempt, places, run_folder, started_by)
             items |= made
         run_folder.write_index(StageIndex(stage=self.stage, items=items))
         return verdict, items
@@ -176,8 +177,8 @@ class StageOperator(DockerOperator):
             items=plan.waiting,
         )
 
-    def _ensure_container(self, places: Folders, run_folder: RunFolder, request: StageRequest) -> None:
-        """Join the container of an earlier try where there is one that can still give results."""
+    def _ensure_container(self, places: Folders, run_folder: RunFolder, request: StageRequest) -> int:
+        """Join the container of an earlier try, or start one. Returns the try that started it."""
         identity = ContainerIdentity(stack_name(), request.task)
         try:
             found = self.cli.inspect_container(identity.name)
@@ -188,11 +189,12 @@ class StageOperator(DockerOperator):
             self._remove(found["Id"])
             found = None
         if found:
-            earlier = found["Config"]["Labels"][TRY_LABEL]
+            started_by = int(found["Config"]["Labels"][TRY_LABEL])
             self.container = found
-            self.log.info("Joined container %s of try %s (%s)", found["Id"], earlier, found["State"]["Status"])
-            return
+            self.log.info("Joined container %s of try %d (%s)", found["Id"], started_by, found["State"]["Status"])
+            return started_by
         self._start_container(places, run_folder, request, identity)
+        return request.task.try_number
 
     def _start_container(
         self, places: Folders, run_folder: RunFolder, request: StageRequest, identity: ContainerIdentity
@@ -221,28 +223,28 @@ class StageOperator(DockerOperator):
         self.log.info("Started container %s (%s) for %d items", self.container["Id"], self.image, len(request.items))
 
     def _follow(
-        self, attempt: Attempt, places: Folders, run_folder: RunFolder, request: StageRequest
+        self, attempt: Attempt, places: Folders, run_folder: RunFolder, started_by: int
     ) -> tuple[Verdict, dict[str, StageItem]]:
+        """Pass on the container's log until it ends, then collect what it made and remove it."""
         container = self.container["Id"]
         try:
             for line in self.cli.logs(container, stream=True, follow=True):
                 self.log.info("%s", line.decode(errors="replace").rstrip())
             exit_code = int(self.cli.wait(container)["StatusCode"])
-            state = self.cli.inspect_container(container)
+            out_of_memory = bool(self.cli.inspect_container(container)["State"]["OOMKilled"])
         except NotFound as error:
             reason = "the task was cancelled" if self.cancelled else "somebody removed the container"
             raise AirflowException(f"{reason} before it ended; finished items are kept") from error
-        started_by = int(state["Config"]["Labels"][TRY_LABEL])
-        folder = run_folder.attempt(request.task.model_copy(update={"try_number": started_by}))
-        attempt.adopt(read_phases(folder / PHASES_FILE), joined_try=started_by)
-        with attempt.phase(Phase.COLLECT, since_last=True):
+        attempt.exit_code = exit_code
+        folder = run_folder.attempt(attempt.task.model_copy(update={"try_number": started_by}))
+        last_phase_ended_at = attempt.adopt(read_phases(folder / PHASES_FILE))
+        with attempt.phase(Phase.COLLECT, since=last_phase_ended_at):
             asked = StageRequest.model_validate_json((folder / "request.json").read_bytes()).items
             outcome = _read_outcome(folder)
-            first = judge(exit_code, outcome, state["State"]["OOMKilled"], {})
-            items = after_container(places.results, self.stage, asked, outcome, first.message)
+            told = judge(exit_code, outcome, out_of_memory, {}).message
+            items = after_container(places.results, self.stage, asked, outcome, told)
             self._remove(container)
-        attempt.exit_code = exit_code
-        return judge(exit_code, outcome, state["State"]["OOMKilled"], items), items
+        return judge(exit_code, outcome, out_of_memory, items), items
 
     def _conclude(self, verdict: Verdict) -> str:
         match verdict.action:

@@ -161,7 +161,8 @@ def find_complete(results: Path, asset_id: str, stage: Stage, name: str) -> Stag
     if result is None:
         return None
     if result.rejection:
-        return StageItem(fingerprint=name, outcome=ItemOutcome.REJECTED, message=result.rejection.message)
+        reason, message = result.rejection.reason, result.rejection.message
+        return StageItem(fingerprint=name, outcome=ItemOutcome.REJECTED, reason=reason, message=message)
     return StageItem(fingerprint=name, outcome=ItemOutcome.REUSED)
 
 

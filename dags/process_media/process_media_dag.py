@@ -29,11 +29,11 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, chain
-from process_media.params import process_media_params
-from process_media.tasks import find_assets, publish
 
 from operators.routing import DevicePolicy
 from operators.stage_operator import StageOperator
+from process_media.params import process_media_params
+from process_media.tasks import find_assets, publish
 from stage_contract.vocabulary import Stage
 
 URGENT_PRIORITY = 1000

@@ -1,8 +1,8 @@
 """The pages as one application. Imported by the API server alone."""
 
+from airflow.api_fastapi.core_api.security import get_user
 from fastapi import Depends, FastAPI
 
-from airflow.api_fastapi.core_api.security import get_user
 from nightreel_ui import outputs
 
 

@@ -56,7 +56,7 @@ def test_a_complete_result_is_not_asked_for_again(tmp_path, shard):
     assert [item.asset_id for item in second.waiting] == IDS[2:]
     assert second.complete[IDS[0]].outcome is ItemOutcome.REUSED
     assert second.complete[IDS[1]] == StageItem(
-        fingerprint=first.waiting[1].fingerprint, outcome=ItemOutcome.REJECTED, message="no bytes"
+        fingerprint=first.waiting[1].fingerprint, outcome=ItemOutcome.REJECTED, reason=Reason.EMPTY, message="no bytes"
     )
 
 

@@ -1,0 +1,136 @@
+"""A whole deployment for the tests: its own project, ports, folders and database, on the machine's engine."""
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from console import stack as console_stack
+from console.airflow_api import AirflowApi, RunState
+from console.demo_media import make_demo_media
+from console.engine import docker
+from console.images import build_images
+from console.settings import Settings
+
+RUN_LIMIT_S = 600
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The running stack and what a test does with it."""
+
+    settings: Settings
+    api: AirflowApi
+
+    def run(self, *files: str, dag_id: str = "process_media", **choices: Any) -> RunState:
+        """Process files below the media mount and wait for the end."""
+        return self.wait(self.api.trigger(dag_id, {"files": list(files), **choices}))
+
+    def wait(self, run: RunState) -> RunState:
+        return wait_until(lambda: self.api.run(run.dag_id, run.run_id), lambda state: state.ended, RUN_LIMIT_S)
+
+    def task_states(self, run: RunState) -> dict[str, str | None]:
+        return {task.task_id: task.state for task in self.api.tasks(run.dag_id, run.run_id)}
+
+    def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
+        """Ask the media database."""
+        password = self.settings.values["MEDIA_DB_PASSWORD"]
+        dsn = f"postgresql://media:{password}@127.0.0.1:{self.settings.postgres_port}/media"
+        with psycopg.connect(dsn, row_factory=dict_row) as connection:
+            return connection.execute(sql, parameters).fetchall()
+
+    def run_rows(self, sql: str, run: RunState, **parameters: Any) -> list[dict[str, Any]]:
+        return self.rows(sql, dag_id=run.dag_id, run_id=run.run_id, **parameters)
+
+    def containers(self, run: RunState | None = None) -> list[str]:
+        """Ids of this stack's stage containers, ended ones included."""
+        filters = [f"label=nightreel.stack={self.settings.project}"]
+        if run:
+            filters.append(f"label=nightreel.run_id={run.run_id}")
+        arguments = [part for value in filters for part in ("--filter", value)]
+        return docker("ps", "--all", "--quiet", "--no-trunc", *arguments).split()
+
+    def scheduler_shell(self, script: str) -> str:
+        """Run a shell script in the scheduler's container."""
+        name = docker(
+            "ps",
+            "--quiet",
+            "--filter",
+            f"label=com.docker.compose.project={self.settings.project}",
+            "--filter",
+            "label=com.docker.compose.service=scheduler",
+        )
+        return docker("exec", "--user", "root", name, "sh", "-c", script)
+
+    def add(self, file: Path, name: str) -> str:
+        """Copy a file into the archive; returns its location."""
+        target = self.settings.archive / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, target)
+        return f"archive/{name}"
+
+
+def wait_until(look: Callable[[], Any], is_enough: Callable[[Any], bool], limit_s: float, every_s: float = 0.5) -> Any:
+    """What `look` gives once it is enough."""
+    deadline_s = time.monotonic() + limit_s
+    while True:
+        seen = look()
+        if is_enough(seen):
+            return seen
+        if time.monotonic() > deadline_s:
+            pytest.fail(f"waited {limit_s:.0f} s; last seen: {seen}")
+        time.sleep(every_s)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    build_images()
+    folder = tmp_path_factory.mktemp("deployment")
+    # The stage user must reach its folders.
+    for path in [folder, *folder.parents][:3]:
+        path.chmod(0o755)
+    archive = folder / "archive"
+    archive.mkdir()
+    make_demo_media(archive)
+    os.environ |= {
+        "COMPOSE_PROJECT_NAME": f"nightreel-test-{os.getpid()}",
+        "AIRFLOW_PORT": str(free_port()),
+        "POSTGRES_PORT": str(free_port()),
+        "NIGHTREEL_ARCHIVE": str(archive),
+        "NIGHTREEL_DATA": str(folder / "data"),
+    }
+    settings = console_stack.up()
+    try:
+        yield Deployment(settings, AirflowApi(settings.airflow_url, settings.airflow_user, settings.airflow_password))
+    finally:
+        console_stack.down()
+        console_stack.docker_compose(settings, "down", "--volumes")
+
+
+@pytest.fixture(scope="session")
+def speech(deployment: Deployment) -> Path:
+    """A real video of a person speaking."""
+    return next(deployment.settings.archive.glob("*speech*.mp4"))
+
+
+@pytest.fixture(scope="session")
+def narration(deployment: Deployment) -> Path:
+    """A video of more than three minutes of speech over photos."""
+    return next(deployment.settings.archive.glob("*narration*.mp4"))
+
+

@@ -1,0 +1,151 @@
+"""What happens when processes die, people cancel, and files are bad."""
+
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from console.engine import docker
+from tests.corpus.cases import CORPUS
+from tests.corpus.make_corpus import make_corpus
+from tests.e2e.conftest import wait_until
+
+ATTEMPTS = """
+select try_number, joined_try_number, container_id, outcome, items_done, items_reused from stage_attempt
+where dag_id = %(dag_id)s and run_id = %(run_id)s and task_id = %(task_id)s order by try_number
+"""
+
+
+def start_transcription(deployment, narration, name, beam_note=None):
+    """A run whose transcription is under way, and its container. The file's bytes are new, so nothing is reused."""
+    location = deployment.add(narration, name)
+    with (deployment.settings.archive / name).open("ab") as file:
+        # An MP4 box of type `free` changes the content's hash and nothing else.
+        padding = name.encode()
+        file.write((8 + len(padding)).to_bytes(4, "big") + b"free" + padding)
+    run = deployment.api.trigger("process_media", {"files": [location], "stages": ["audio.transcribe"]})
+
+    def transcriber():
+        found = [container(c) for c in deployment.containers(run)]
+        return next((c for c in found if c["task"] == "audio_transcribe" and c["status"] == "running"), None)
+
+    running = wait_until(transcriber, bool, 180, every_s=0.2)
+    return run, running["id"]
+
+
+def container(container_id):
+    told = subprocess.run(
+        ["docker", "inspect", "-f", '{{index .Config.Labels "nightreel.task_id"}} {{.State.Status}}', container_id],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.split()
+    task, status = told if len(told) == 2 else ("", "")
+    return {"id": container_id, "task": task, "status": status}
+
+
+def test_a_retry_joins_the_container_that_its_killed_task_left(deployment, narration):
+    run, container_id = start_transcription(deployment, narration, "killed.mp4")
+    time.sleep(2)
+    killed = deployment.scheduler_shell(
+        "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline 2>/dev/null | grep -q 'task.*audio_transcribe' "
+        "&& kill -9 ${p#/proc/} && echo ${p#/proc/}; done; true"
+    )
+    assert killed.split()
+    run = deployment.wait(run)
+    assert run.state == "success"
+    first, second = deployment.run_rows(ATTEMPTS, run, task_id="audio_transcribe")
+    assert first["outcome"] == "lost"
+    assert (second["outcome"], second["joined_try_number"]) == ("done", 1)
+    assert first["container_id"] == second["container_id"] == container_id
+    log = deployment.api.task_log(run.dag_id, run.run_id, "audio_transcribe", 2)
+    assert f"Joined container {container_id}" in log
+    assert deployment.containers(run) == []
+    results = deployment.rows(
+        "select count(*) as n from stage_result join media_location using (asset_id) "
+        "where path = 'killed.mp4' and stage = 'audio.transcribe'"
+    )
+    assert results[0]["n"] == 1
+
+
+def test_cancelling_removes_the_container_within_ten_seconds(deployment, narration):
+    run, container_id = start_transcription(deployment, narration, "cancelled.mp4")
+    time.sleep(2)
+    cancelled_s = time.monotonic()
+    deployment.api.set_run_state(run.dag_id, run.run_id, "failed")
+    wait_until(lambda: deployment.containers(run), lambda found: not found, 10, every_s=0.2)
+    assert time.monotonic() - cancelled_s <= 10
+    attempts = wait_until(
+        lambda: deployment.run_rows(ATTEMPTS, run, task_id="audio_transcribe"),
+        lambda rows: rows[0]["outcome"] != "running",
+        10,
+    )
+    assert [row["outcome"] for row in attempts] == ["cancelled"]
+
+
+def test_a_container_whose_item_dies_twice_gives_that_item_up(deployment, narration, speech):
+    """SIGKILL of the container itself, each time it is on the first item: the other is done all the same."""
+    run, container_id = start_transcription(deployment, narration, "deadly.mp4")
+    for _ in range(2):
+        docker("kill", "--signal", "KILL", container_id)
+        container_id = wait_until(
+            lambda gone=container_id: [
+                c["id"]
+                for c in map(container, deployment.containers(run))
+                if c["id"] != gone and c["status"] == "running"
+            ]
+            or (deployment.api.run(run.dag_id, run.run_id).ended and ["ended"]),
+            bool,
+            120,
+        )[0]
+    run = deployment.wait(run)
+    assert run.state == "failed"
+    items = deployment.run_rows(
+        "select outcome, message from run_item where dag_id = %(dag_id)s and run_id = %(run_id)s", run
+    )
+    assert items[0]["outcome"] == "failed"
+    assert "given up" in items[0]["message"]
+
+
+def test_a_running_stage_is_shut_in(deployment, narration):
+    run, container_id = start_transcription(deployment, narration, "inspected.mp4")
+    import json
+
+    told = json.loads(docker("inspect", container_id))[0]
+    host = told["HostConfig"]
+    assert host["NetworkMode"] == "none"
+    assert host["ReadonlyRootfs"] is True
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert host["PidsLimit"] > 0
+    assert host["Memory"] == host["MemorySwap"] > 0
+    assert host["NanoCpus"] > 0
+    assert host["Privileged"] is False
+    assert told["Config"]["User"] == "10001:10001"
+    writable = {mount["Destination"] for mount in told["Mounts"] if mount["RW"]}
+    assert all(path == "/work" or path.endswith("/audio.transcribe") for path in writable)
+    assert {"/media/archive", "/media/inbox", "/results"} == {m["Destination"] for m in told["Mounts"] if not m["RW"]}
+    processes = docker("top", container_id, "-eo", "uid,cmd").splitlines()[1:]
+    assert {line.split()[0] for line in processes} == {"10001"}
+    deployment.api.set_run_state(run.dag_id, run.run_id, "failed")
+
+
+@pytest.fixture(scope="module")
+def corpus_run(deployment, speech):
+    make_corpus(deployment.settings.archive / "corpus")
+    run = deployment.run("archive/corpus")
+    yield run
+    shutil.rmtree(deployment.settings.archive / "corpus")
+
+
+def test_every_bad_file_has_its_outcome_and_the_good_one_is_done(deployment, corpus_run):
+    rows = deployment.run_rows(
+        "select path, outcome, reason, message from run_item where dag_id = %(dag_id)s and run_id = %(run_id)s",
+        corpus_run,
+    )
+    assert len(rows) >= 20
+    assert {row["outcome"] for row in rows} == {"done", "rejected"}
+    assert all(row["reason"] and len(row["message"]) > 15 for row in rows if row["outcome"] == "rejected")
+    assert corpus_run.state == "success"
+    assert len(CORPUS) >= 20

@@ -1,0 +1,161 @@
+"""A real video through real Airflow, Docker, Postgres and models."""
+
+import shutil
+
+import jiwer
+import pytest
+
+from console.demo_media import known_text
+from operators.queries import query
+
+PHASES = """
+select task_id, phase, count(*) as n from phase_timing
+where dag_id = %(dag_id)s and run_id = %(run_id)s group by task_id, phase
+"""
+ATTEMPTS = """
+select task_id, outcome, try_number, joined_try_number, container_id, image_digest, models, message
+from stage_attempt where dag_id = %(dag_id)s and run_id = %(run_id)s order by started_at
+"""
+ITEMS = "select path, outcome, reason, message from run_item where dag_id = %(dag_id)s and run_id = %(run_id)s"
+STAGE_TASKS = {"media_probe", "media_extract", "audio_transcribe", "vision_analyze", "nlp_enrich"}
+
+WORDS = jiwer.Compose(
+    [jiwer.ToLowerCase(), jiwer.RemovePunctuation(), jiwer.RemoveMultipleSpaces(), jiwer.Strip(), jiwer.ReduceToListOfListOfWords()]
+)
+
+
+@pytest.fixture(scope="module")
+def first_run(deployment, speech, narration):
+    names = [path.name for path in sorted(deployment.settings.archive.iterdir())]
+    return deployment.run(*(f"archive/{name}" for name in names))
+
+
+@pytest.fixture(scope="module")
+def second_run(deployment, first_run):
+    return deployment.run("archive")
+
+
+def test_a_good_run_is_green_though_one_file_is_broken(deployment, first_run):
+    assert first_run.state == "success"
+    assert set(deployment.task_states(first_run).values()) == {"success"}
+
+
+def test_the_broken_file_is_rejected_with_a_reason_and_the_others_are_done(deployment, first_run):
+    outcomes = {row["path"]: row for row in deployment.run_rows(ITEMS, first_run)}
+    broken = [row for row in outcomes.values() if row["outcome"] == "rejected"]
+    assert len(broken) == 1
+    assert broken[0]["reason"] in ("corrupt", "not_media")
+    assert len(broken[0]["message"]) > 20
+    assert {row["outcome"] for row in outcomes.values()} == {"done", "rejected"}
+
+
+def test_the_narration_is_transcribed_with_few_errors(deployment, first_run, narration):
+    row = deployment.rows(
+        "select text from transcript join media_location using (asset_id) where path = %(path)s", path=narration.name
+    )[0]
+    wer = jiwer.wer(known_text(narration), row["text"], reference_transform=WORDS, hypothesis_transform=WORDS)
+    assert wer <= 0.10
+
+
+def test_a_person_is_seen_in_the_speech(deployment, first_run, speech):
+    labels = deployment.rows(
+        "select label, count(*) as n from detection join media_location using (asset_id) "
+        "where path = %(path)s group by label order by n desc",
+        path=speech.name,
+    )
+    assert labels[0]["label"] == "person"
+
+
+def test_what_was_said_can_be_searched_and_enriched(deployment, first_run, speech):
+    counts = deployment.rows(
+        "select (select count(*) from transcript_segment) as segments, (select count(*) from entity) as entities, "
+        "(select count(*) from sentiment where segment_index is null) as sentiments, "
+        "(select count(*) from frame_embedding where not trained) as untrained_embeddings, "
+        "(select count(*) from frame_tag) as tags"
+    )[0]
+    assert counts["segments"] > 10
+    assert counts["entities"] > 5
+    assert counts["sentiments"] == 2
+    # No trained CLIP can be had from package registries: vectors are there, tags must not be.
+    assert (counts["tags"] == 0) == (counts["untrained_embeddings"] > 0)
+
+
+def test_subtitles_and_contact_sheet_are_files(deployment, first_run):
+    results = deployment.settings.results / "assets"
+    for name in ("transcript.srt", "transcript.vtt", "contact_sheet.jpg"):
+        files = list(results.glob(f"*/*/*/{name}"))
+        assert len(files) == 2
+        assert all(file.stat().st_size > 50 for file in files)
+
+
+def test_every_attempt_says_what_ran(deployment, first_run):
+    attempts = {row["task_id"]: row for row in deployment.run_rows(ATTEMPTS, first_run)}
+    assert set(attempts) == STAGE_TASKS | {"find_assets", "publish"}
+    for task in STAGE_TASKS:
+        assert attempts[task]["image_digest"].startswith("sha256:")
+        assert attempts[task]["container_id"]
+    assert [model["role"] for model in attempts["audio_transcribe"]["models"]] == ["whisper"]
+
+
+def test_phases_and_waits_account_for_the_runs_wall_time(deployment, first_run):
+    sql = query("run_coverage").text.replace(":dag_id", "%(dag_id)s").replace(":run_id", "%(run_id)s")
+    row = deployment.run_rows(sql, first_run)[0]
+    assert row["coverage"] >= 0.95
+    airflow_wall_s = (first_run.ended_at - first_run.queued_at).total_seconds()
+    assert row["covered_s"] / airflow_wall_s >= 0.95
+    assert row["covered_s"] <= airflow_wall_s * 1.01
+
+
+def test_no_container_stays(deployment, first_run):
+    assert deployment.containers(first_run) == []
+
+
+def test_a_second_run_computes_nothing(deployment, second_run):
+    assert second_run.state == "success"
+    attempts = {row["task_id"]: row for row in deployment.run_rows(ATTEMPTS, second_run)}
+    assert {attempts[task]["outcome"] for task in STAGE_TASKS} == {"reused"}
+    assert {attempts[task]["container_id"] for task in STAGE_TASKS} == {None}
+    phases = {row["phase"] for row in deployment.run_rows(PHASES, second_run)}
+    assert phases == {"queue", "task_start", "register", "prepare", "publish"}
+
+
+def test_publishing_again_changes_no_row(deployment, second_run):
+    tables = ("media_asset", "transcript_segment", "detection", "entity", "stage_result", "frame_embedding")
+    sql = " union all ".join(
+        f"select '{table}' as t, count(*) as n, max(xmin::text::bigint) as newest from {table}"  # noqa: S608
+        for table in tables
+    )
+    before = deployment.rows(sql)
+    assert deployment.run("archive").state == "success"
+    assert deployment.rows(sql) == before
+
+
+def test_a_copy_under_another_name_is_no_new_work(deployment, second_run, speech):
+    location = deployment.add(speech, "copies/another name.mp4")
+    run = deployment.run(location)
+    attempts = {row["task_id"]: row["outcome"] for row in deployment.run_rows(ATTEMPTS, run)}
+    assert {attempts[task] for task in STAGE_TASKS} == {"reused"}
+    assert deployment.run_rows(ITEMS, run)[0]["outcome"] == "done"
+    shutil.rmtree(deployment.settings.archive / "copies")
+
+
+def test_only_the_stages_asked_for_run(deployment, second_run, speech):
+    run = deployment.run(f"archive/{speech.name}", stages=["vision.analyze"])
+    states = deployment.task_states(run)
+    assert run.state == "success"
+    assert states["vision_analyze"] == "success"
+    assert {states[task] for task in ("media_extract", "audio_transcribe", "nlp_enrich")} == {"skipped"}
+
+
+def test_nothing_to_process_fails_in_words(deployment):
+    run = deployment.run()
+    assert run.state == "failed"
+    message = {row["task_id"]: row["message"] for row in deployment.run_rows(ATTEMPTS, run)}["find_assets"]
+    assert "at least one media file" in message
+
+
+def test_a_missing_file_is_a_rejected_row(deployment):
+    run = deployment.run("archive/no such tape.mp4")
+    row = deployment.run_rows(ITEMS, run)[0]
+    assert run.state == "success"
+    assert (row["outcome"], row["reason"]) == ("rejected", "vanished")
