@@ -60,7 +60,10 @@ class AudioStream(Output):
 
 
 class ProbeOutput(Output):
-    """`container` is the demuxer's name (`mov,mp4,m4a,3gp,3g2,mj2`); later stages open the file with it."""
+    """`container` is the demuxer's name (`mov,mp4,m4a,3gp,3g2,mj2`); later stages open the file with it.
+
+    `video` and `audio` list the main track first; covers come last.
+    """
 
     sha256: str
     size_bytes: int

@@ -6,8 +6,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from stage_contract.vocabulary import Stage, Variant
 
-SCHEMA_VERSION = 1
-
 AssetId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the file's content")]
 Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
 
@@ -47,7 +45,7 @@ class StageRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     stage: Stage
     task: TaskKey
     variant: Variant

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, ValidationError
 
 from stage_contract.models import ModelRef
-from stage_contract.request import SCHEMA_VERSION, AssetId, Fingerprint, TaskKey
+from stage_contract.request import AssetId, Fingerprint, TaskKey
 from stage_contract.vocabulary import ItemOutcome, Reason, ResultStatus, Stage, Variant
 
 RESULT_FILE = "result.json"
@@ -37,7 +37,7 @@ class ItemResult(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     asset_id: AssetId
     stage: Stage
     stage_version: str

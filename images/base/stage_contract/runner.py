@@ -153,7 +153,7 @@ class StageRun:
             report = self._process(workspace)
             self._reports[report.asset_id] = report
             log.info(
-                "[%d/%d] %s %s in %.1f s %s",
+                "[%d/%d] %r %s in %.1f s %s",
                 number,
                 len(waiting),
                 workspace.item.source,
@@ -194,7 +194,7 @@ class StageRun:
             raise
         except Exception as error:
             # An error of ours with this item is no reason to lose the others.
-            log.exception("%s failed", item.source)
+            log.exception("%r failed", item.source)
             outcome, message = ItemOutcome.FAILED, f"{type(error).__name__}: {error}"
         return ItemReport(asset_id=item.asset_id, fingerprint=item.fingerprint, outcome=outcome, message=message)
 
