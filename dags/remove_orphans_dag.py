@@ -52,5 +52,5 @@ with DAG(
     max_active_runs=1,
     default_args={"owner": "nightreel", "retries": 0},
     tags=["nightreel", "maintenance"],
-):
+) as dag:
     remove_orphans()

@@ -15,7 +15,7 @@ from operators.errors import ChoiceInvalid
 from operators.publish import publish_asset
 from operators.routing import INPUTS, with_prerequisites
 from operators.settings import Folders
-from operators.shard import USABLE, RunFolder, Shard, ShardItem, ShardLocation, StageIndex
+from operators.shard import USABLE, RunFolder, Shard, ShardItem, ShardLocation, StageIndex, StageItem
 from operators.timings import (
     RunItem,
     RunItemOutcome,
@@ -25,7 +25,7 @@ from operators.timings import (
     run_outcome,
     set_item_outcomes,
 )
-from stage_contract.vocabulary import ItemOutcome, Reason, Stage
+from stage_contract.vocabulary import PASSING_REASONS, ItemOutcome, Reason, Stage
 
 # Each asset is a mount of the stage container; the kernel takes thousands, but not gladly.
 MAX_SHARD_ASSETS = 500
@@ -219,6 +219,10 @@ def _could_run(asset_id: str, stage: Stage, indexes: Indexes) -> bool:
 
 
 def _complete(asset_id: str, indexes: Indexes) -> dict[Stage, str]:
-    with_result = USABLE | {ItemOutcome.REJECTED}
     found = {stage: index.items[asset_id] for stage, index in indexes.items() if index and asset_id in index.items}
-    return {stage: item.fingerprint for stage, item in found.items() if item.outcome in with_result}
+    return {stage: item.fingerprint for stage, item in found.items() if _has_result(item)}
+
+
+def _has_result(item: StageItem) -> bool:
+    is_kept = item.outcome is ItemOutcome.REJECTED and item.reason not in PASSING_REASONS
+    return item.outcome in USABLE or is_kept

@@ -181,8 +181,11 @@ def after_container(
         if found and found.outcome is ItemOutcome.REUSED:
             fresh = report is None or report.outcome is not ItemOutcome.REUSED
             found = StageItem(fingerprint=item.fingerprint, outcome=ItemOutcome.DONE) if fresh else found
-        if found is None and report and report.outcome is ItemOutcome.FAILED:
-            found = StageItem(fingerprint=item.fingerprint, outcome=ItemOutcome.FAILED, message=report.message)
+        if found is None and report and report.outcome in (ItemOutcome.FAILED, ItemOutcome.REJECTED):
+            # A rejection for a passing reason leaves no result: the next run looks again.
+            found = StageItem(
+                fingerprint=item.fingerprint, outcome=report.outcome, reason=report.reason, message=report.message
+            )
         items[item.asset_id] = found or StageItem(
             fingerprint=item.fingerprint, outcome=ItemOutcome.LEFT, message=verdict_text
         )

@@ -37,6 +37,7 @@ from process_media.tasks import find_assets, publish
 from stage_contract.vocabulary import Stage
 
 URGENT_PRIORITY = 1000
+ON_EITHER_DEVICE = {Stage.TRANSCRIBE, Stage.ANALYZE}
 
 DEFAULT_ARGS: dict[str, Any] = {
     "owner": "nightreel",
@@ -89,7 +90,5 @@ def process_media(dag_id: str, base_priority: int, description: str) -> DAG:
     return dag
 
 
-ON_EITHER_DEVICE = {Stage.TRANSCRIBE, Stage.ANALYZE}
-
-process_media("process_media", 1, "Media files of one shard through every stage")
-process_media("process_media_urgent", URGENT_PRIORITY, "The same, ahead of everything else")
+plain = process_media("process_media", 1, "Media files of one shard through every stage")
+urgent = process_media("process_media_urgent", URGENT_PRIORITY, "The same, ahead of everything else")

@@ -160,7 +160,6 @@ def test_an_unexpected_error_fails_the_item_and_the_others_go_on(bench: Bench) -
         ("device", ExitCode.DEVICE_FAILED),
         ("transient", ExitCode.TRANSIENT),
         ("full", ExitCode.TRANSIENT),
-        ("denied", ExitCode.BUG),
     ],
 )
 def test_what_concerns_the_machine_ends_the_container(bench: Bench, text: str, code: ExitCode) -> None:
@@ -168,6 +167,11 @@ def test_what_concerns_the_machine_ends_the_container(bench: Bench, text: str, c
     assert bench.outcomes() == [ItemOutcome.DONE, ItemOutcome.LEFT, ItemOutcome.LEFT]
     assert bench.outcome().exit_code == code
     assert bench.result(1) is None
+
+
+def test_a_refusal_that_concerns_one_file_fails_that_item_alone(bench: Bench) -> None:
+    assert bench.run("denied", "good") == ExitCode.BUG
+    assert bench.outcomes() == [ItemOutcome.FAILED, ItemOutcome.DONE]
 
 
 def test_a_request_to_step_aside_leaves_the_rest(bench: Bench) -> None:

@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from console import stack as console_stack
 from console.airflow_api import AirflowApi, RunState
-from console.demo_media import make_demo_media
+from console.demo_media import DemoFile, make_demo_media
 from console.engine import docker
 from console.images import build_images
 from console.settings import Settings
@@ -29,6 +29,7 @@ class Deployment:
 
     settings: Settings
     api: AirflowApi
+    demo_files: tuple[DemoFile, ...]
 
     def run(self, *files: str, dag_id: str = "process_media", **choices: Any) -> RunState:
         """Process files below the media mount and wait for the end."""
@@ -106,7 +107,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         path.chmod(0o755)
     archive = folder / "archive"
     archive.mkdir()
-    make_demo_media(archive)
+    demo_files = make_demo_media(archive)
     os.environ |= {
         "COMPOSE_PROJECT_NAME": f"nightreel-test-{os.getpid()}",
         "AIRFLOW_PORT": str(free_port()),
@@ -116,7 +117,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     }
     settings = console_stack.up()
     try:
-        yield Deployment(settings, AirflowApi(settings.airflow_url, settings.airflow_user, settings.airflow_password))
+        api = AirflowApi(settings.airflow_url, settings.airflow_user, settings.airflow_password)
+        yield Deployment(settings, api, demo_files)
     finally:
         console_stack.down()
         console_stack.docker_compose(settings, "down", "--volumes")
@@ -125,12 +127,10 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 @pytest.fixture(scope="session")
 def speech(deployment: Deployment) -> Path:
     """A real video of a person speaking."""
-    return next(deployment.settings.archive.glob("*speech*.mp4"))
+    return next(file.path for file in deployment.demo_files if file.path.parent.name == "statements")
 
 
 @pytest.fixture(scope="session")
-def narration(deployment: Deployment) -> Path:
-    """A video of more than three minutes of speech over photos."""
-    return next(deployment.settings.archive.glob("*narration*.mp4"))
-
-
+def narration(deployment: Deployment) -> DemoFile:
+    """A video of speech over photos whose words are known."""
+    return next(file for file in deployment.demo_files if file.known_text)

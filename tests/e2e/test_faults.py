@@ -17,9 +17,9 @@ where dag_id = %(dag_id)s and run_id = %(run_id)s and task_id = %(task_id)s orde
 """
 
 
-def start_transcription(deployment, narration, name, beam_note=None):
+def start_transcription(deployment, narration, name):
     """A run whose transcription is under way, and its container. The file's bytes are new, so nothing is reused."""
-    location = deployment.add(narration, name)
+    location = deployment.add(narration.path, name)
     with (deployment.settings.archive / name).open("ab") as file:
         # An MP4 box of type `free` changes the content's hash and nothing else.
         padding = name.encode()

@@ -1,6 +1,7 @@
 """Results as stages leave them, written by the stage contract's own code."""
 
 import random
+import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +41,7 @@ from stage_contract.outputs import (
     Word,
 )
 from stage_contract.request import RequestItem, StageRequest, TaskKey
-from stage_contract.result import Rejection
+from stage_contract.result import Rejection, result_dir
 from stage_contract.vocabulary import Reason, Stage, Variant
 from stage_contract.workspace import ItemWorkspace
 
@@ -68,9 +69,10 @@ def make_result(
     inputs: Mapping[Stage, str] | None = None,
     rejection: Reason | None = None,
 ) -> str:
-    """Write a complete result of `stage`; returns its fingerprint."""
+    """Write a complete result of `stage`, in place of one of the same fingerprint; returns its fingerprint."""
     inputs = dict(inputs or {})
     name = fingerprint(stage, version, (), "float32", {}, inputs)
+    shutil.rmtree(result_dir(results, asset_id, stage, name), ignore_errors=True)
     item = RequestItem(
         asset_id=asset_id, source="archive/film.mp4", size_bytes=6, mtime_ns=0, fingerprint=name, inputs=inputs
     )

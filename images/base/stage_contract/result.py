@@ -55,13 +55,14 @@ class ItemResult(BaseModel):
 
 
 class ItemReport(BaseModel):
-    """What one container did about one item."""
+    """What one container did about one item. `reason` is there exactly when it was rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     asset_id: AssetId
     fingerprint: Fingerprint
     outcome: ItemOutcome
+    reason: Reason | None = None
     message: str = ""
 
 

@@ -19,7 +19,7 @@ from stage_contract.models import MODELS_DIR, ModelRef, read_models
 from stage_contract.phases import PHASES_FILE, PhaseRecord, PhaseRecorder
 from stage_contract.request import StageRequest
 from stage_contract.result import OUTCOME_FILE, ItemReport, Rejection, StageOutcome
-from stage_contract.vocabulary import ExitCode, ItemOutcome, Phase, PhaseOutcome, ResultStatus, Stage
+from stage_contract.vocabulary import PASSING_REASONS, ExitCode, ItemOutcome, Phase, PhaseOutcome, Reason, Stage
 from stage_contract.workspace import ItemWorkspace, write_durably
 
 STEP_ASIDE_FILE = "step_aside"
@@ -170,33 +170,43 @@ class StageRun:
         result = workspace.complete_result()
         if result is None:
             return False
+        rejection = result.rejection
         self._reports[workspace.item.asset_id] = ItemReport(
             asset_id=workspace.item.asset_id,
             fingerprint=workspace.item.fingerprint,
-            outcome=ItemOutcome.REUSED if result.status is ResultStatus.DONE else ItemOutcome.REJECTED,
-            message=result.rejection.message if result.rejection else "",
+            outcome=ItemOutcome.REJECTED if rejection else ItemOutcome.REUSED,
+            reason=rejection.reason if rejection else None,
+            message=rejection.message if rejection else "",
         )
         return True
 
     def _process(self, workspace: ItemWorkspace) -> ItemReport:
         item = workspace.item
         workspace.begin()
-        outcome, message = ItemOutcome.DONE, ""
+        outcome = ItemOutcome.DONE
+        reason: Reason | None = None
+        message = ""
         try:
             self._worker.process(workspace, self._phases)
             workspace.finish(self._worker.version, self._models)
         except ItemRejected as error:
-            outcome, message = ItemOutcome.REJECTED, error.message
-            workspace.finish(
-                self._worker.version, self._models, Rejection(reason=error.reason, message=error.message)
-            )
-        except (DeviceFailure, TransientFailure, OSError):
+            outcome, reason, message = ItemOutcome.REJECTED, error.reason, error.message
+            if reason in PASSING_REASONS:
+                workspace.abandon()
+            else:
+                rejection = Rejection(reason=reason, message=message)
+                workspace.finish(self._worker.version, self._models, rejection)
+        except (DeviceFailure, TransientFailure):
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in TRANSIENT_ERRNOS:
+                raise
             # An error of ours with this item is no reason to lose the others.
             log.exception("%r failed", item.source)
             outcome, message = ItemOutcome.FAILED, f"{type(error).__name__}: {error}"
-        return ItemReport(asset_id=item.asset_id, fingerprint=item.fingerprint, outcome=outcome, message=message)
+        return ItemReport(
+            asset_id=item.asset_id, fingerprint=item.fingerprint, outcome=outcome, reason=reason, message=message
+        )
 
     def _conclusion(self, stepped_aside: bool) -> tuple[int, str]:
         outcomes = [report.outcome for report in self._reports.values()]

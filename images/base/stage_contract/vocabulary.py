@@ -101,6 +101,12 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
 
 
+PASSING_REASONS = frozenset(
+    {Reason.OUTSIDE_ARCHIVE, Reason.NOT_A_FILE, Reason.VANISHED, Reason.CHANGED, Reason.UNREADABLE}
+)
+"""Reasons about the file, not about its content: they may have passed by the next run, so no result keeps them."""
+
+
 class ExitCode(IntEnum):
     """How a stage process ends. Codes above 125 belong to Docker and to signals."""
 

@@ -79,6 +79,10 @@ class ItemWorkspace:
         shutil.rmtree(self._staging, ignore_errors=True)
         self._staging.mkdir(parents=True)
 
+    def abandon(self) -> None:
+        """Leave no trace: another run may find the file as it should be."""
+        shutil.rmtree(self._staging)
+
     def new_file(self, name: str) -> Path:
         """A path to write to; `keep(name)` then makes the file part of the result."""
         return self._staging / name

@@ -1,0 +1,89 @@
+# What can be done with Nightreel, as commands. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.SUFFIXES:
+.DELETE_ON_ERROR:
+
+# Set, it would keep every start from reusing compiled modules: Airflow's CLI takes 3.4 s then, not 1.4 s.
+unexport PYTHONDONTWRITEBYTECODE
+
+PYTHON ?= python3.11
+RUN := .venv/bin/python
+# Stamps: what .venv holds.
+CONSOLE := .venv/.console
+DEVELOPMENT := .venv/.development
+
+SOURCES := console operators dags plugins images tests
+LIST_FILES := git ls-files --cached --others --exclude-standard --
+
+.PHONY: help demo up down restart status logs process images test check format clean
+
+help: ## List the commands
+	@sed -nE 's/^([a-z]+):.*## (.*)$$/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+demo: up ## Start everything and take three sample files through it
+	@$(RUN) -m console.demo
+
+up: images ## Start the services, or apply what changed, and wait until all are healthy
+	@$(RUN) -m console.stack up
+
+down: $(CONSOLE) ## Stop the services; databases, results and logs stay
+	@$(RUN) -m console.stack down
+
+restart: $(CONSOLE) ## Restart Airflow, so that changed operators and plugins are read
+	@$(RUN) -m console.stack restart
+
+status: $(CONSOLE) ## Say how each service is
+	@$(RUN) -m console.stack status
+
+logs: $(CONSOLE) ## Follow the services' logs; SERVICE=scheduler for one
+	@$(RUN) -m console.stack logs $(SERVICE)
+
+process: $(CONSOLE) ## Take FILE=clip.mp4 through the pipeline; ARGS="--urgent --language en"
+	@$(if $(FILE),,$(error FILE must name a media file: make process FILE=clip.mp4))$(RUN) -m console.engine
+	@$(RUN) -m console.process $(ARGS) -- "$$FILE"
+
+images: $(CONSOLE) ## Build the images whose sources changed
+	@$(RUN) -m console.engine
+	@$(RUN) -m console.images
+
+test: $(DEVELOPMENT) images ## Run the tests; ARGS="-k name tests/console" for some
+	@$(RUN) -m pytest $(ARGS)
+
+check: $(DEVELOPMENT) ## Check types, style, Dockerfiles and shell scripts; changes nothing
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy $(SOURCES)
+	@$(LIST_FILES) 'images/*Dockerfile*' | xargs -r .venv/bin/hadolint
+	@$(LIST_FILES) '*.sh' '.ci/run' | xargs -r .venv/bin/shellcheck
+
+format: $(DEVELOPMENT) ## Bring Python files into the house's form
+	@$(RUN) -m ruff check --fix --quiet . || true
+	@$(RUN) -m ruff format .
+
+clean: ## Remove what was built here; media, results, databases, images and .env stay
+	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -not -path './data/*' -exec rm -rf {} +
+
+.venv/bin/python:
+	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get -qq update && apt-get install -qq --yes --no-install-recommends python3.11-venv; \
+	  else \
+	    echo 'Python 3.11 with venv is needed: install python3.11-venv, or name one with make PYTHON=/path/to/python3.11' >&2; \
+	    exit 1; \
+	  fi; \
+	fi
+	@echo 'make .venv'
+	@$(PYTHON) -m venv .venv
+
+$(CONSOLE): console/requirements.txt requirements.txt | .venv/bin/python
+	@echo "install the console's libraries"
+	@$(RUN) -m pip --disable-pip-version-check install --quiet --only-binary :all: --requirement console/requirements.txt --constraint requirements.txt
+	@touch $@
+
+$(DEVELOPMENT): requirements.txt requirements-dev.txt $(CONSOLE)
+	@echo 'install Airflow and the tools for tests and checks'
+	@$(RUN) -m pip --disable-pip-version-check install --quiet --only-binary :all: --no-deps --requirement requirements.txt --requirement requirements-dev.txt
+	@touch $@

@@ -1,0 +1,277 @@
+"""The deployment's settings: `.env`, made once with random secrets, then a person's to edit."""
+
+import os
+import re
+import secrets
+import socket
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from console.terminal import REPOSITORY, ConsoleError
+
+ENV_FILE = REPOSITORY / ".env"
+STAGE_UID = 10001
+MIB = 1024 * 1024
+# What stays for Postgres, Airflow and the system, of the machine's memory.
+SERVICES_MEMORY_MIB = 4096
+STAGE_MEMORY_MIN_MIB = 2048
+STAGE_MEMORY_MAX_MIB = 8192
+STAGE_CPUS_MAX = 4
+LIGHT_SLOTS = 8
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the defaults are reckoned from. `repository` is where this repository lies."""
+
+    cores: int
+    memory_mib: int
+    repository: Path
+
+    @property
+    def stage_cpus(self) -> int:
+        """Half of the cores, at most 4: two containers of two threads do more than one of four."""
+        return min(STAGE_CPUS_MAX, max(1, self.cores // 2))
+
+    @property
+    def cpu_slots(self) -> int:
+        """Stage containers that run at a time without sharing cores."""
+        return max(1, self.cores // self.stage_cpus)
+
+    @property
+    def stage_memory_mib(self) -> int:
+        """A stage container's share of the memory that is not the services'."""
+        share_mib = (self.memory_mib - SERVICES_MEMORY_MIB) // self.cpu_slots
+        return min(STAGE_MEMORY_MAX_MIB, max(STAGE_MEMORY_MIN_MIB, share_mib))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One setting of `.env`: its comment there, and its value when nobody chose one."""
+
+    name: str
+    comment: str
+    default: Callable[[Machine], str]
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Checked settings. `values` is what Compose is given; the folders are absolute paths on this machine."""
+
+    values: Mapping[str, str]
+    project: str
+    archive: Path
+    data: Path
+    airflow_port: int
+    postgres_port: int
+
+    @property
+    def inbox(self) -> Path:
+        """Media that is not the archive's: what a person handed in."""
+        return self.data / "inbox"
+
+    @property
+    def results(self) -> Path:
+        """What the stages wrote."""
+        return self.data / "results"
+
+    @property
+    def work(self) -> Path:
+        """Requests to stage containers and what they answered."""
+        return self.data / "work"
+
+    @property
+    def airflow_url(self) -> str:
+        """Where Airflow answers, without a final slash."""
+        return f"http://127.0.0.1:{self.airflow_port}"
+
+    @property
+    def airflow_user(self) -> str:
+        """The user who may do everything in Airflow."""
+        return "admin"
+
+    @property
+    def airflow_password(self) -> str:
+        """The password of `airflow_user`."""
+        return self.values["AIRFLOW_ADMIN_PASSWORD"]
+
+
+def _secret(_machine: Machine) -> str:
+    return secrets.token_urlsafe(24)
+
+
+ENTRIES = (
+    Entry("COMPOSE_PROJECT_NAME", "Tells this deployment from others on the machine.", lambda m: "nightreel", "Basics"),
+    Entry("AIRFLOW_PORT", "Airflow's web interface, open to this machine only.", lambda m: "8080"),
+    Entry("POSTGRES_PORT", "Postgres, open to this machine only.", lambda m: "5433"),
+    Entry(
+        "NIGHTREEL_ARCHIVE",
+        "The media archive. It is only read, by user 10001. Moving it needs no new scan: media is known by content.",
+        lambda m: str(m.repository / "data/archive"),
+        "Folders, as absolute paths",
+    ),
+    Entry("NIGHTREEL_DATA", "inbox/, results/ and work/ are made in here.", lambda m: str(m.repository / "data")),
+    Entry("NIGHTREEL_STAGE_CPUS", "Cores of one stage container.", lambda m: str(m.stage_cpus), "What stages may take"),
+    Entry("NIGHTREEL_STAGE_MEMORY_MIB", "Memory of one stage container.", lambda m: str(m.stage_memory_mib)),
+    Entry("NIGHTREEL_STAGE_PIDS", "Processes and threads of one stage container.", lambda m: "512"),
+    Entry("NIGHTREEL_CPU_SLOTS", "Stage containers on the CPU at a time.", lambda m: str(m.cpu_slots)),
+    Entry("NIGHTREEL_GPU_SLOTS", "Slots of the pool `gpu`: 0 without a GPU.", lambda m: "0"),
+    Entry("NIGHTREEL_GPU_DEVICES", "UUIDs of the GPUs that stages may use, with commas.", lambda m: ""),
+    Entry(
+        "NIGHTREEL_PARALLELISM",
+        "Tasks at a time, over all pools. What the cpu and gpu slots leave goes to light tasks.",
+        lambda m: str(m.cpu_slots + LIGHT_SLOTS),
+    ),
+    Entry("AIRFLOW_ADMIN_PASSWORD", "Airflow's user `admin`.", _secret, "Passwords and keys, random"),
+    Entry("AIRFLOW_VIEWER_PASSWORD", "Airflow's user `viewer`, who may look and not touch.", _secret),
+    Entry("POSTGRES_PASSWORD", "The database's superuser. The three are used when the database is made.", _secret),
+    Entry("AIRFLOW_DB_PASSWORD", "The owner of Airflow's database.", _secret),
+    Entry("MEDIA_DB_PASSWORD", "The owner of the media database.", _secret),
+    Entry(
+        "AIRFLOW_FERNET_KEY",
+        "Encrypts what Airflow keeps of connections.",
+        lambda m: urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+    ),
+    Entry("AIRFLOW_JWT_SECRET", "Signs logins.", lambda m: secrets.token_urlsafe(64)),
+    Entry("AIRFLOW_API_SECRET", "Signs sessions.", _secret),
+    Entry(
+        "NIGHTREEL_DOCKER_SOCKET",
+        "The Docker engine's socket.",
+        lambda m: "/var/run/docker.sock",
+        "Found on this machine, written anew by `make up`",
+    ),
+    Entry("NIGHTREEL_DOCKER_GID", "The group that may use it.", lambda m: "0"),
+)
+
+
+def this_machine() -> Machine:
+    """The cores this process may use, and the machine's memory."""
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Machine(cores=len(os.sched_getaffinity(0)), memory_mib=memory_bytes // MIB, repository=REPOSITORY)
+
+
+def load_settings(env_file: Path = ENV_FILE, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings. Values that `.env` lacks are written to it first; those it has are never changed.
+
+    A variable of the environment goes before `.env`, as in Compose.
+
+    Raises:
+        ConsoleError: a value breaks its rule.
+    """
+    held = complete(env_file, this_machine())
+    values = {entry.name: environment.get(entry.name, held[entry.name]) for entry in ENTRIES}
+    return check(values)
+
+
+def complete(env_file: Path, machine: Machine) -> dict[str, str]:
+    """Add what `.env` lacks, readable by its owner only, and return all of its values.
+
+    Raises:
+        ConsoleError: the file cannot be written.
+    """
+    held = parse(env_file.read_text()) if env_file.exists() else {}
+    missing = [entry for entry in ENTRIES if entry.name not in held]
+    if missing:
+        lines = [] if env_file.exists() else ["# Made by `make up`. Edit it, then run `make up` again."]
+        for entry in missing:
+            held[entry.name] = entry.default(machine)
+            lines += [f"\n# {entry.group}"] if entry.group else []
+            lines += [f"# {entry.comment}", f"{entry.name}={held[entry.name]}"]
+        before = env_file.read_text().rstrip() + "\n" if env_file.exists() else ""
+        _write(env_file, before + "\n".join(lines) + "\n")
+    return held
+
+
+def record(env_file: Path, found: Mapping[str, str]) -> None:
+    """Write values that were found on this machine over those in `.env`, in their places."""
+    before = env_file.read_text().splitlines()
+    after = [next((f"{name}={found[name]}" for name in found if line.startswith(f"{name}=")), line) for line in before]
+    if after != before:
+        _write(env_file, "\n".join(after) + "\n")
+
+
+def parse(text: str) -> dict[str, str]:
+    """The values of a `.env` file; quotes around a value are taken off."""
+    values = {}
+    for line in text.splitlines():
+        assigned = re.match(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$", line)
+        if assigned:
+            quoted = re.match(r"""^(['"])(.*)\1\s*(?:#.*)?$""", assigned[2].strip())
+            values[assigned[1]] = quoted[2] if quoted else re.split(r"\s+#", assigned[2].strip())[0]
+    return values
+
+
+def check(values: Mapping[str, str]) -> Settings:
+    """Settings from values that keep their rules.
+
+    Raises:
+        ConsoleError: a value breaks its rule.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", values["COMPOSE_PROJECT_NAME"]):
+        raise ConsoleError(
+            "COMPOSE_PROJECT_NAME must be lower-case letters, digits, - and _: "
+            f"it is {values['COMPOSE_PROJECT_NAME']!r}; change it in .env"
+        )
+    for name in ("NIGHTREEL_ARCHIVE", "NIGHTREEL_DATA"):
+        # The host's engine mounts them into stage containers, and knows no folder to start from.
+        if not Path(values[name]).is_absolute():
+            raise ConsoleError(f"{name} must be an absolute path: it is {values[name]!r}; change it in .env")
+    for name in ("NIGHTREEL_STAGE_MEMORY_MIB", "NIGHTREEL_STAGE_PIDS", "NIGHTREEL_CPU_SLOTS"):
+        _whole_number(values, name, least=1)
+    _positive_number(values, "NIGHTREEL_STAGE_CPUS")
+    cpu_slots, gpu_slots = (_whole_number(values, f"NIGHTREEL_{kind}_SLOTS", least=0) for kind in ("CPU", "GPU"))
+    _whole_number(values, "NIGHTREEL_PARALLELISM", least=cpu_slots + gpu_slots + 1)
+    for entry in ENTRIES:
+        if entry.default is _secret and not re.fullmatch(r"[A-Za-z0-9_.~-]+", values[entry.name]):
+            raise ConsoleError(f"{entry.name} must be letters, digits, and - _ . ~ only: change it in .env")
+    return Settings(
+        values=values,
+        project=values["COMPOSE_PROJECT_NAME"],
+        archive=Path(values["NIGHTREEL_ARCHIVE"]),
+        data=Path(values["NIGHTREEL_DATA"]),
+        airflow_port=_port(values, "AIRFLOW_PORT"),
+        postgres_port=_port(values, "POSTGRES_PORT"),
+    )
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a service could listen on a port of this machine now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _whole_number(values: Mapping[str, str], name: str, least: int) -> int:
+    value = values[name]
+    if not re.fullmatch(r"\d+", value) or int(value) < least:
+        raise ConsoleError(f"{name} must be a whole number of at least {least}: it is {value!r}; change it in .env")
+    return int(value)
+
+
+def _positive_number(values: Mapping[str, str], name: str) -> None:
+    if not re.fullmatch(r"\d+(\.\d+)?", values[name]) or float(values[name]) <= 0:
+        raise ConsoleError(f"{name} must be a number above 0: it is {values[name]!r}; change it in .env")
+
+
+def _port(values: Mapping[str, str], name: str) -> int:
+    port = _whole_number(values, name, least=1)
+    if port > 65535:
+        raise ConsoleError(f"{name} must be a port, 1 to 65535: it is {port}; change it in .env")
+    return port
+
+
+def _write(env_file: Path, text: str) -> None:
+    temporary = env_file.with_name(f"{env_file.name}.new")
+    try:
+        temporary.touch(mode=0o600)
+        temporary.write_text(text)
+        temporary.replace(env_file)
+    except OSError as error:
+        raise ConsoleError(f"{env_file} must be writable: {error}") from error

@@ -1,0 +1,285 @@
+"""Nightreel's services on this machine: start, stop, restart, logs, status."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from console.base_image import ensure_postgres_image
+from console.engine import docker, docker_environment, engine_socket, ensure_engine, image_id
+from console.settings import ENV_FILE, STAGE_UID, Settings, load_settings, port_is_free, record
+from console.terminal import LOGS, REPOSITORY, ConsoleError, console, guard, plain, progress, say, step, tail
+
+AIRFLOW_IMAGE = "nightreel/airflow:cpu"
+INITIALIZATION = "airflow-init"
+SERVICES = ("postgres", INITIALIZATION, "api-server", "scheduler", "dag-processor", "triggerer")
+CODE_SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
+UP_S = 600.0
+POLL_EVERY_S = 1.0
+STACK_LABEL = "nightreel.stack"
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """One service's container: Docker's state and health (empty where there is no health check)."""
+
+    service: str
+    state: str
+    health: str
+    exit_code: int
+
+    @property
+    def is_well(self) -> bool:
+        """Healthy; or, for what runs once, ended well."""
+        if self.service == INITIALIZATION:
+            return self.state == "exited" and self.exit_code == 0
+        return self.state == "running" and self.health == "healthy"
+
+    @property
+    def words(self) -> str:
+        """For a person: `scheduler starting`."""
+        if self.service == INITIALIZATION and self.is_well:
+            return f"{self.service} done"
+        return f"{self.service} {self.health if self.state == 'running' and self.health else self.state}"
+
+
+def up() -> Settings:
+    """Start what does not run yet, restart what changed, and return when all services are healthy.
+
+    Raises:
+        ConsoleError: something is missing, a port is taken, or a service does not get well.
+    """
+    ensure_engine()
+    had_settings = ENV_FILE.exists()
+    settings = load_settings()
+    if not had_settings:
+        _refuse_unknown_database(settings)
+    _require_free_ports(settings)
+    if image_id(AIRFLOW_IMAGE) is None:
+        raise ConsoleError(f"{AIRFLOW_IMAGE} must be built before the services start: run `make images`")
+    ensure_postgres_image()
+    prepare_folders(settings)
+    socket = engine_socket()
+    record(ENV_FILE, {"NIGHTREEL_DOCKER_SOCKET": str(socket), "NIGHTREEL_DOCKER_GID": str(socket.stat().st_gid)})
+    settings = load_settings()
+    with step("start the services"):
+        _start_services(settings)
+    say(f"\nAirflow  {settings.airflow_url}")
+    say(f"Log in   as {settings.airflow_user}, with AIRFLOW_ADMIN_PASSWORD from {ENV_FILE}")
+    say(f"Archive  {settings.archive}")
+    say(f"Results  {settings.results}")
+    return settings
+
+
+def down() -> None:
+    """Stop the services and the stage containers they started. Databases, results and logs stay."""
+    settings = load_settings()
+    with step("stop the services"):
+        docker_compose(settings, "down", "--remove-orphans")
+    left = docker("ps", "--all", "--quiet", "--filter", f"label={STACK_LABEL}={settings.project}").split()
+    if left:
+        with step(f"remove {len(left)} stage containers; what they finished is kept"):
+            docker("rm", "--force", *left)
+
+
+def restart() -> None:
+    """Restart Airflow's services, so that changed operators and plugins are read. Running tasks are retried."""
+    settings = load_settings()
+    with step("restart Airflow's services"):
+        docker_compose(settings, "restart", *CODE_SERVICES)
+        _start_services(settings)
+
+
+def logs(services: Sequence[str]) -> None:
+    """Follow the services' logs until Ctrl-C; all services when none is named."""
+    settings = load_settings()
+    environment = compose_environment(settings)
+    os.execvpe("docker", ["docker", "compose", "logs", "--follow", "--tail", "100", *services], environment)  # noqa: S606
+
+
+def status() -> None:
+    """Print each service's state and where Airflow answers.
+
+    Raises:
+        ConsoleError: a service is not well.
+    """
+    settings = load_settings()
+    states = service_states(settings)
+    for service in SERVICES:
+        found = next((state for state in states if state.service == service), None)
+        mark = "[green]✓[/]" if found and found.is_well else "[red]✗[/]"
+        console.print(f"{mark} {found.words if found else f'{service} is not there'}")
+    if not _all_well(states):
+        raise ConsoleError("not all services are well; `make up` starts them, `make logs` tells what they say")
+    say(settings.airflow_url)
+
+
+def run_in_scheduler(settings: Settings, command: Sequence[str]) -> None:
+    """Run a command in the scheduler's container, which has the code, the folders and the database.
+
+    Its output goes to this terminal.
+
+    Raises:
+        ConsoleError: it ended with a code other than 0.
+    """
+    argv = ["docker", "compose", "exec", "--no-TTY", "scheduler", *command]
+    code = subprocess.run(argv, env=compose_environment(settings), cwd=REPOSITORY, check=False).returncode
+    if code != 0:
+        raise ConsoleError(f"{' '.join(command)} ended with {code} in the scheduler's container; its words are above")
+
+
+def compose_environment(settings: Settings) -> dict[str, str]:
+    """The environment of every `docker compose` command: checked settings before those of `.env`."""
+    return {**docker_environment(), **settings.values}
+
+
+def docker_compose(settings: Settings, *arguments: str) -> str:
+    """Run a short `docker compose` command and return its stdout, stripped.
+
+    Raises:
+        ConsoleError: it failed; the message holds what it said.
+    """
+    told = subprocess.run(
+        ["docker", "compose", *arguments],
+        env=compose_environment(settings),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    if told.returncode != 0:
+        raise ConsoleError(f"docker compose {' '.join(arguments)} failed: {told.stderr.strip()}")
+    return told.stdout.strip()
+
+
+def service_states(settings: Settings) -> list[ServiceState]:
+    """The containers that the services have now."""
+    return parse_states(docker_compose(settings, "ps", "--all", "--format", "json"))
+
+
+def parse_states(text: str) -> list[ServiceState]:
+    """States from `docker compose ps --format json`: a line each, or one list before Compose 2.21."""
+    entries = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
+    return [ServiceState(e["Service"], e["State"], e.get("Health", ""), int(e["ExitCode"])) for e in entries]
+
+
+def prepare_folders(settings: Settings) -> None:
+    """Make the folders that the services need; results/ and work/ belong to the user that stages run as.
+
+    Raises:
+        ConsoleError: the archive that was chosen is not there, or a folder cannot be made.
+    """
+    chosen = settings.archive != settings.data / "archive"
+    if chosen and not settings.archive.is_dir():
+        raise ConsoleError(
+            f"NIGHTREEL_ARCHIVE must be a folder: {settings.archive} is none; mount it, or change it in .env"
+        )
+    try:
+        for folder in (settings.archive, settings.inbox, settings.results, settings.work):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConsoleError(f"NIGHTREEL_DATA must be writable: {error}; change it in .env") from error
+    owned = [folder for folder in (settings.results, settings.work) if folder.stat().st_uid != STAGE_UID]
+    if os.geteuid() == 0:
+        for folder in owned:
+            os.chown(folder, STAGE_UID, STAGE_UID)
+    elif owned:
+        _change_owner(settings.data, [folder.name for folder in owned])
+
+
+def _change_owner(data: Path, names: Sequence[str]) -> None:
+    # Only root may give a folder away; whoever may use the engine may have a container do it.
+    docker(
+        *("run", "--rm", "--network", "none", "--user", "0", "--mount", f"type=bind,source={data},target=/data"),
+        *(AIRFLOW_IMAGE, "chown", f"{STAGE_UID}:{STAGE_UID}", *(f"/data/{name}" for name in names)),
+    )
+
+
+def _refuse_unknown_database(settings: Settings) -> None:
+    volume = f"{settings.project}_postgres"
+    if volume in docker("volume", "ls", "--quiet").split():
+        ENV_FILE.unlink()
+        raise ConsoleError(
+            f"{ENV_FILE} must hold the passwords that the database was made with: it is gone, and the database is in "
+            f"the volume {volume}; put the file back, or give the database up with `docker volume rm {volume}`"
+        )
+
+
+def _require_free_ports(settings: Settings) -> None:
+    for name, port in (("AIRFLOW_PORT", settings.airflow_port), ("POSTGRES_PORT", settings.postgres_port)):
+        ours = ("--filter", f"label=com.docker.compose.project={settings.project}", "--filter", f"publish={port}")
+        if not port_is_free(port) and not docker("ps", "--quiet", *ours):
+            raise ConsoleError(f"{name} must be free: something listens on 127.0.0.1:{port}; choose another in .env")
+
+
+def _start_services(settings: Settings) -> None:
+    log = LOGS / "compose-up.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    started_s = time.monotonic()
+    states: list[ServiceState] = []
+    told: set[str] = set()
+    # What was well before may be replaced yet; it is told when Compose has decided.
+    old = {state.service for state in service_states(settings) if state.is_well}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["docker", "compose", "up", "--detach", "--remove-orphans"],
+            env=compose_environment(settings),
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    with progress("the services start", lambda: ", ".join(s.words for s in states if not s.is_well)):
+        while not (process.poll() == 0 and _all_well(states)):
+            if process.poll() not in (None, 0) or time.monotonic() - started_s > UP_S:
+                process.terminate()
+                raise ConsoleError(_failure(settings, log))
+            time.sleep(POLL_EVERY_S)
+            states[:] = service_states(settings)
+            old = set() if process.poll() == 0 else old & {state.service for state in states if state.is_well}
+            for state in (s for s in states if s.is_well and s.service not in told | old):
+                told.add(state.service)
+                elapsed_s = time.monotonic() - started_s
+                console.print(f"  [green]✓[/] {state.words} [dim]{elapsed_s:.1f} s[/]")
+
+
+def _all_well(states: Sequence[ServiceState]) -> bool:
+    return set(SERVICES) <= {state.service for state in states if state.is_well}
+
+
+def _failure(settings: Settings, log: Path) -> str:
+    ill = [state for state in service_states(settings) if not state.is_well and state.state != "created"]
+    lines = ["all services must get well, and do not; more with `make logs`", *tail(log, 1)]
+    for state in ill:
+        said = docker_compose(settings, "logs", "--no-log-prefix", "--tail", "15", state.service)
+        lines += [f"{state.words} (exit code {state.exit_code}):", *(f"  {plain(line)}" for line in said.splitlines())]
+    return "\n".join(lines)
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="make", description=__doc__)
+    parser.add_argument("command", choices=["up", "down", "restart", "logs", "status"])
+    parser.add_argument("services", nargs="*", help="for logs: of these services only")
+    arguments = parser.parse_args()
+    ensure_engine()
+    match arguments.command:
+        case "up":
+            up()
+        case "logs":
+            logs(arguments.services)
+        case "down":
+            down()
+        case "restart":
+            restart()
+        case "status":
+            status()
+
+
+if __name__ == "__main__":
+    sys.exit(guard(_main))

@@ -1,0 +1,97 @@
+"""What must be there before Airflow's services start. Run once at each start; running it again changes nothing.
+
+Migrates both databases, writes the users' passwords for the login, and sets the pools' sizes.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+PASSWORDS_FILE = Path("/opt/airflow/auth/passwords.json")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """An Airflow pool: how many slots its tasks share."""
+
+    name: str
+    slots: int
+    description: str
+
+
+def pools(parallelism: int, cpu_slots: int, gpu_slots: int) -> list[Pool]:
+    """Pools whose slots add up to `parallelism`.
+
+    More slots than that would queue tasks that no worker takes, and Airflow fails a task that is queued for long.
+
+    Raises:
+        ValueError: nothing would be left for the light tasks.
+    """
+    light_slots = parallelism - cpu_slots - gpu_slots
+    if cpu_slots < 1 or gpu_slots < 0 or light_slots < 1:
+        raise ValueError(
+            "parallelism must leave a slot for light tasks: "
+            f"NIGHTREEL_PARALLELISM is {parallelism}, NIGHTREEL_CPU_SLOTS {cpu_slots} (at least 1), "
+            f"NIGHTREEL_GPU_SLOTS {gpu_slots} (at least 0); raise NIGHTREEL_PARALLELISM in .env"
+        )
+    return [
+        Pool("default_pool", light_slots, "Light tasks: they wait, ask and write, and compute little"),
+        Pool("cpu", cpu_slots, "Stage containers on the CPU: one slot, one container"),
+        Pool("gpu", gpu_slots, "Stage containers on a GPU: one slot, one GPU budget; none without a GPU"),
+    ]
+
+
+def write_passwords(path: Path, passwords: dict[str, str]) -> None:
+    """Write the file of SimpleAuthManager, readable by this user only."""
+    temporary = path.with_suffix(".new")
+    temporary.touch(mode=0o600)
+    temporary.write_text(json.dumps(passwords))
+    temporary.replace(path)
+
+
+def set_pools(wanted: list[Pool]) -> None:
+    """Create or change the pools; others stay as they are.
+
+    Raises:
+        subprocess.CalledProcessError: Airflow refused.
+    """
+    content = {
+        pool.name: {"slots": pool.slots, "description": pool.description, "include_deferred": False} for pool in wanted
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        file.write(json.dumps(content))
+        file.flush()
+        _run("set the pools", "airflow", "pools", "import", file.name)
+
+
+def main() -> int:
+    """Do all of it, in order; the exit code is 0 or that of the step that failed."""
+    try:
+        wanted = pools(*(int(os.environ[f"NIGHTREEL_{name}"]) for name in ("PARALLELISM", "CPU_SLOTS", "GPU_SLOTS")))
+        write_passwords(PASSWORDS_FILE, {user: os.environ[f"{user.upper()}_PASSWORD"] for user in ("admin", "viewer")})
+        _run("migrate Airflow's database", "airflow", "db", "migrate")
+        _run("migrate the media database", sys.executable, "-m", "operators.migrate")
+        set_pools(wanted)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        print(f"{' '.join(error.cmd)} ended with {error.returncode}; its words are above", file=sys.stderr)
+        return error.returncode
+    return 0
+
+
+def _run(title: str, *command: str) -> None:
+    started_s = time.monotonic()
+    print(f"{title} ...", flush=True)
+    subprocess.run(command, check=True)
+    print(f"{title}: done in {time.monotonic() - started_s:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The stage audio.transcribe: who says what, and when."""

@@ -1,0 +1,1 @@
+"""nlp.enrich: what a transcript is about. Entities, key phrases and sentiment."""

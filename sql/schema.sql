@@ -1,0 +1,424 @@
+-- The database "media" as the migrations leave it: read this file, run the migrations. A test compares the two.
+-- Instants are UTC. Suffixes are units: _s seconds, _ms milliseconds, _ns nanoseconds, _mib MiB, _px pixels.
+
+create table schema_migration (
+    version integer primary key,
+    name text not null,
+    applied_at timestamptz not null default now()
+);
+
+-- Media assets and where they lie.
+
+create domain sha256_hex as text check (value ~ '^[0-9a-f]{64}$');
+create domain fingerprint_hex as text check (value ~ '^[0-9a-f]{24}$');
+create domain stage_name as text check (
+    value in ('media.probe', 'media.extract', 'audio.transcribe', 'vision.analyze', 'nlp.enrich')
+);
+create domain variant_name as text check (value in ('cpu', 'cuda'));
+create domain rejection_reason as text check (
+    value in (
+        'empty', 'not_media', 'corrupt', 'playlist', 'unsupported', 'encrypted', 'too_large', 'zero_duration',
+        'no_audio', 'no_video', 'outside_archive', 'not_a_file', 'vanished', 'changed', 'unreadable'
+    )
+);
+create domain share as double precision check (value between -0.001 and 1.001);
+comment on domain share is '0 to 1; a little more or less is rounding of single-precision numbers.';
+
+comment on table schema_migration is 'Migrations applied, each in the transaction that inserted its row first.';
+
+create table media_asset (
+    asset_id sha256_hex primary key,
+    size_bytes bigint not null check (size_bytes >= 0),
+    first_seen_at timestamptz not null default now(),
+    container text,
+    duration_s double precision check (duration_s >= 0),
+    has_audio boolean,
+    has_video boolean,
+    probe jsonb
+);
+comment on table media_asset is 'One source file by content. Files with equal bytes are one asset.';
+comment on column media_asset.asset_id is 'SHA-256 of the content, hex digits in lower case.';
+comment on column media_asset.container is 'The demuxer''s name. Null, like the columns after it, until media.probe is published.';
+comment on column media_asset.has_video is 'Whether there is a video stream other than a cover picture.';
+comment on column media_asset.probe is 'The whole output of media.probe (ProbeOutput).';
+
+create table media_location (
+    root text not null check (root <> ''),
+    path text not null check (path <> ''),
+    asset_id sha256_hex references media_asset on delete cascade,
+    size_bytes bigint check (size_bytes >= 0),
+    mtime_ns numeric(30),
+    inode numeric(20),
+    seen_at timestamptz not null,
+    rejection_reason rejection_reason,
+    rejection_message text,
+    primary key (root, path),
+    check ((asset_id is null) = (rejection_reason is not null)),
+    check ((rejection_reason is null) = (rejection_message is null)),
+    check (asset_id is null or (size_bytes is not null and mtime_ns is not null and inode is not null))
+);
+create index media_location_asset on media_location (asset_id);
+comment on table media_location is 'A file name that was looked at: the asset it holds, or why it could not be registered.';
+comment on column media_location.root is 'Name of a folder of media, such as archive or inbox.';
+comment on column media_location.path is 'Relative to the root.';
+comment on column media_location.mtime_ns is 'Modification time, ns since 1970. With size and inode it tells whether to hash again.';
+comment on column media_location.inode is 'Up to 64 bits without a sign, more than bigint holds.';
+comment on column media_location.seen_at is 'When the file was last looked at.';
+
+-- Runs, their items, attempts at tasks, and how long each phase took.
+
+create table processing_run (
+    dag_id text not null,
+    run_id text not null,
+    parameters jsonb not null default '{}',
+    queued_at timestamptz,
+    started_at timestamptz not null,
+    finished_at timestamptz,
+    outcome text not null check (outcome in ('running', 'done', 'failed', 'left', 'cancelled')),
+    primary key (dag_id, run_id),
+    check ((outcome = 'running') = (finished_at is null))
+);
+create index processing_run_started on processing_run (started_at);
+comment on table processing_run is 'One Airflow DAG run: one shard of assets.';
+comment on column processing_run.queued_at is 'When Airflow created the run. A run that was cleared has the times of its last go.';
+comment on column processing_run.outcome is 'done: no item failed or is left (rejected ones count as done). left: urgent work came first.';
+
+create table run_item (
+    dag_id text not null,
+    run_id text not null,
+    root text not null,
+    path text not null,
+    asset_id sha256_hex references media_asset on delete set null,
+    outcome text not null check (outcome in ('pending', 'done', 'rejected', 'failed', 'left')),
+    reason rejection_reason,
+    message text not null default '',
+    primary key (dag_id, run_id, root, path),
+    foreign key (dag_id, run_id) references processing_run on delete cascade,
+    check ((outcome = 'rejected') = (reason is not null))
+);
+create index run_item_asset on run_item (asset_id);
+comment on table run_item is 'A file that a run was asked to process, and what became of it.';
+comment on column run_item.path is 'Relative to the root. Bytes that are not UTF-8 are written \xNN.';
+comment on column run_item.asset_id is 'Null when the file could not be registered, or the asset was deleted since.';
+
+create table stage_attempt (
+    dag_id text not null,
+    run_id text not null,
+    task_id text not null,
+    map_index integer not null check (map_index >= -1),
+    try_number integer not null check (try_number >= 1),
+    stage stage_name,
+    variant variant_name,
+    device text,
+    image text,
+    image_digest text,
+    models jsonb not null default '[]',
+    compute_type text,
+    container_id text,
+    joined_try_number integer,
+    upstream_finished_at timestamptz,
+    started_at timestamptz not null,
+    finished_at timestamptz,
+    outcome text not null check (
+        outcome in (
+            'running', 'done', 'rejected', 'reused', 'stepped_aside', 'failed', 'device_failed', 'transient', 'lost',
+            'cancelled'
+        )
+    ),
+    exit_code integer,
+    message text not null default '',
+    items_done integer not null default 0 check (items_done >= 0),
+    items_reused integer not null default 0 check (items_reused >= 0),
+    items_rejected integer not null default 0 check (items_rejected >= 0),
+    items_failed integer not null default 0 check (items_failed >= 0),
+    items_left integer not null default 0 check (items_left >= 0),
+    primary key (dag_id, run_id, task_id, map_index, try_number),
+    foreign key (dag_id, run_id) references processing_run on delete cascade,
+    check (joined_try_number < try_number),
+    check ((outcome = 'running') = (finished_at is null))
+);
+create index stage_attempt_stage on stage_attempt (stage, variant, device, started_at);
+comment on table stage_attempt is 'One attempt at one task of a run, whether it starts a container or not.';
+comment on column stage_attempt.map_index is '-1 for a task that is not mapped.';
+comment on column stage_attempt.stage is 'Null for tasks without a container, such as find_assets and publish.';
+comment on column stage_attempt.device is 'cpu, or the UUID of a GPU or MIG slice.';
+comment on column stage_attempt.models is 'The models that took part (list of ModelRef).';
+comment on column stage_attempt.joined_try_number is 'The earlier try whose running container this one took over.';
+comment on column stage_attempt.upstream_finished_at is 'When the last task before this one ended; the wait for a slot runs from here.';
+comment on column stage_attempt.outcome is 'lost: the worker died without a word, and a later try found it so.';
+
+create table phase_timing (
+    dag_id text not null,
+    run_id text not null,
+    task_id text not null,
+    map_index integer not null,
+    try_number integer not null,
+    sequence integer not null check (sequence >= 0),
+    phase text not null check (phase ~ '^[a-z][a-z_]*$'),
+    asset_id sha256_hex,
+    started_at timestamptz not null,
+    duration_s double precision not null check (duration_s >= 0),
+    span_s double precision not null check (span_s >= 0),
+    outcome text not null check (outcome in ('done', 'failed', 'interrupted')),
+    counters jsonb not null default '{}',
+    peak_rss_mib double precision check (peak_rss_mib >= 0),
+    peak_vram_mib double precision check (peak_vram_mib >= 0),
+    primary key (dag_id, run_id, task_id, map_index, try_number, sequence),
+    foreign key (dag_id, run_id, task_id, map_index, try_number) references stage_attempt on delete cascade,
+    unique nulls not distinct (dag_id, run_id, task_id, map_index, try_number, phase, asset_id, started_at)
+);
+create index phase_timing_phase on phase_timing (phase, started_at);
+create index phase_timing_asset on phase_timing (asset_id);
+comment on table phase_timing is 'One finished phase of an attempt. Phase, asset and start together tell records apart.';
+comment on column phase_timing.sequence is 'Order in which the records arrived, from 0, with gaps.';
+comment on column phase_timing.phase is 'A word of stage_contract.vocabulary.Phase. Only its form is checked: new images bring new phases.';
+comment on column phase_timing.asset_id is 'Null when the shard shares the phase. No foreign key: the time was spent even if the asset is deleted.';
+comment on column phase_timing.duration_s is 'Time worked, monotonic clock.';
+comment on column phase_timing.span_s is 'From the first start to the last end; longer when the phase came in turns with others.';
+comment on column phase_timing.counters is 'What was done in that time: frames, audio_s, tokens.';
+
+create view phase_report as
+select
+    p.dag_id, p.run_id, p.task_id, p.map_index, p.try_number, p.sequence,
+    a.stage, a.variant, a.device, a.models, a.compute_type, a.image, a.image_digest, a.outcome as attempt_outcome,
+    p.phase, p.asset_id, p.started_at,
+    p.started_at + p.span_s * interval '1 second' as ended_at,
+    p.duration_s, p.span_s, p.outcome, p.counters, p.peak_rss_mib, p.peak_vram_mib,
+    case
+        when p.phase = 'queue' then 'wait'
+        when p.phase in ('task_start', 'prepare', 'container_start', 'collect', 'import', 'model_load') then 'overhead'
+        else 'work'
+    end as kind
+from phase_timing as p
+join stage_attempt as a using (dag_id, run_id, task_id, map_index, try_number);
+comment on view phase_report is 'Phases with the variant, device, models and compute type of their attempt.';
+comment on column phase_report.kind is 'wait: for a slot. overhead: what a container costs before and after its work. work: the rest.';
+
+-- What the stages made of each asset, by fingerprint, and which of it the content tables hold.
+
+create table stage_result (
+    asset_id sha256_hex not null references media_asset on delete cascade,
+    stage stage_name not null,
+    fingerprint fingerprint_hex not null,
+    status text not null check (status in ('done', 'rejected')),
+    reason rejection_reason,
+    message text,
+    stage_version text not null,
+    variant variant_name not null,
+    compute_type text not null,
+    models jsonb not null,
+    parameters jsonb not null,
+    inputs jsonb not null,
+    files jsonb not null,
+    task jsonb not null,
+    finished_at timestamptz not null,
+    published_at timestamptz not null default now(),
+    primary key (asset_id, stage, fingerprint),
+    check ((status = 'rejected') = (reason is not null)),
+    check ((reason is null) = (message is null))
+);
+create index stage_result_rejected on stage_result (stage, reason) where status = 'rejected';
+comment on table stage_result is 'Every result that was ever published, done or rejected. Its files lie at assets/<asset_id>/<stage>/<fingerprint>/.';
+comment on column stage_result.fingerprint is 'Hash of all that decides the output: stage version, models, compute type, parameters, inputs.';
+comment on column stage_result.inputs is 'Fingerprints of the results that were read, by stage.';
+comment on column stage_result.files is 'Name, size and SHA-256 of each file (list of OutputFile).';
+comment on column stage_result.task is 'The attempt that made it (TaskKey).';
+
+create table current_result (
+    asset_id sha256_hex not null references media_asset on delete cascade,
+    stage stage_name not null,
+    fingerprint fingerprint_hex not null,
+    primary key (asset_id, stage),
+    foreign key (asset_id, stage, fingerprint) references stage_result on delete cascade
+);
+comment on table current_result is
+    'The result whose content the content tables hold; a rejection only where no good result was ever published.';
+
+-- Searchable content of the current results. Times are seconds from the start of the media, intervals half-open.
+-- Text is indexed up to 100,000 characters, since a tsvector holds 1 MB at most.
+-- What a frame holds refers to the analysis, not to the frame: replacing an analysis then deletes each table's
+-- rows at once, where a reference to the frame would search every table once per frame.
+
+create table extracted_audio (
+    asset_id sha256_hex primary key references media_asset on delete cascade,
+    stream_index integer not null,
+    sample_rate_hz integer not null check (sample_rate_hz > 0),
+    duration_s double precision not null check (duration_s >= 0),
+    integrated_lufs double precision,
+    loudness_range_lu double precision,
+    true_peak_dbtp double precision
+);
+comment on table extracted_audio is 'The sound track that media.extract took. Loudness after EBU R128, null when all is silence.';
+
+create table transcript (
+    asset_id sha256_hex primary key references media_asset on delete cascade,
+    language text,
+    language_probability share,
+    duration_s double precision not null check (duration_s >= 0),
+    speech_duration_s double precision not null check (speech_duration_s >= 0),
+    text text not null,
+    search tsvector not null generated always as (to_tsvector('simple', left(text, 100000))) stored
+);
+create index transcript_search on transcript using gin (search);
+comment on table transcript is 'What is said in an asset.';
+comment on column transcript.text is 'The segments'' texts, joined by spaces.';
+comment on column transcript.search is 'The first 100,000 characters, about two hours of speech. Segments are indexed without end.';
+
+create table transcript_segment (
+    asset_id sha256_hex not null references transcript on delete cascade,
+    segment_index integer not null check (segment_index >= 0),
+    start_s double precision not null check (start_s >= 0),
+    end_s double precision not null,
+    text text not null,
+    mean_log_probability double precision not null,
+    no_speech_probability share not null,
+    words jsonb not null,
+    search tsvector not null generated always as (to_tsvector('simple', left(text, 100000))) stored,
+    primary key (asset_id, segment_index),
+    check (end_s >= start_s)
+);
+create index transcript_segment_search on transcript_segment using gin (search);
+comment on table transcript_segment is 'One utterance.';
+comment on column transcript_segment.words is 'List of Word: start_s, end_s, text with its leading space, probability.';
+
+create table vision_analysis (
+    asset_id sha256_hex primary key references media_asset on delete cascade,
+    stream_index integer not null,
+    width_px integer not null check (width_px > 0),
+    height_px integer not null check (height_px > 0),
+    interval_s double precision not null check (interval_s > 0),
+    frame_count integer not null check (frame_count >= 0),
+    detector_model text not null,
+    embedding_model text not null,
+    embedding_dimensions integer not null check (embedding_dimensions >= 0),
+    embedding_trained boolean not null
+);
+comment on table vision_analysis is 'What vision.analyze looked at, and with which models.';
+comment on column vision_analysis.interval_s is 'Spacing of the sampled frames.';
+
+create table shot (
+    asset_id sha256_hex not null references vision_analysis on delete cascade,
+    shot_index integer not null check (shot_index >= 0),
+    start_s double precision not null check (start_s >= 0),
+    end_s double precision not null,
+    primary key (asset_id, shot_index),
+    check (end_s >= start_s)
+);
+comment on table shot is 'A run of frames between two cuts.';
+
+create table frame (
+    asset_id sha256_hex not null references vision_analysis on delete cascade,
+    frame_index integer not null check (frame_index >= 0),
+    time_s double precision not null check (time_s >= 0),
+    shot_index integer not null,
+    brightness double precision not null,
+    contrast double precision not null,
+    sharpness double precision not null,
+    colors jsonb not null,
+    primary key (asset_id, frame_index),
+    foreign key (asset_id, shot_index) references shot on delete cascade
+);
+create index frame_shot on frame (asset_id, shot_index);
+comment on table frame is 'One sampled frame.';
+comment on column frame.brightness is 'Mean luma, 0 to 255.';
+comment on column frame.contrast is 'Standard deviation of luma.';
+comment on column frame.sharpness is 'Variance of the Laplacian of luma.';
+comment on column frame.colors is 'Dominant colours: list of hex (#rrggbb) and share (0 to 1).';
+
+create table detection (
+    asset_id sha256_hex not null references vision_analysis on delete cascade,
+    frame_index integer not null,
+    detection_index integer not null check (detection_index >= 0),
+    label text not null,
+    confidence share not null,
+    x_px double precision not null,
+    y_px double precision not null,
+    width_px double precision not null,
+    height_px double precision not null,
+    primary key (asset_id, frame_index, detection_index)
+);
+create index detection_label on detection (label, confidence desc);
+comment on table detection is 'An object found in a frame. The box is in pixels of the displayed frame, origin top left.';
+
+create table frame_tag (
+    asset_id sha256_hex not null references vision_analysis on delete cascade,
+    frame_index integer not null,
+    label text not null,
+    score share not null,
+    primary key (asset_id, frame_index, label)
+);
+create index frame_tag_label on frame_tag (label, score desc);
+comment on table frame_tag is 'A zero-shot label of a frame; score is the softmax over the labels asked.';
+
+create table frame_text (
+    asset_id sha256_hex not null references vision_analysis on delete cascade,
+    frame_index integer not null,
+    line_index integer not null check (line_index >= 0),
+    text text not null,
+    confidence share not null,
+    x_px double precision not null,
+    y_px double precision not null,
+    width_px double precision not null,
+    height_px double precision not null,
+    search tsvector not null generated always as (to_tsvector('simple', left(text, 100000))) stored,
+    primary key (asset_id, frame_index, line_index)
+);
+create index frame_text_search on frame_text using gin (search);
+comment on table frame_text is 'A line of text read in a frame.';
+
+create table frame_embedding (
+    asset_id sha256_hex not null references vision_analysis on delete cascade,
+    frame_index integer not null,
+    model text not null,
+    dimensions integer not null,
+    trained boolean not null,
+    vector real[] not null,
+    primary key (asset_id, frame_index),
+    check (cardinality(vector) = dimensions)
+);
+comment on table frame_embedding is 'The L2-normalized vector of a frame.';
+comment on column frame_embedding.trained is 'False when the model had no weights: such vectors time the work and find nothing.';
+
+create table enrichment (
+    asset_id sha256_hex primary key references media_asset on delete cascade,
+    language text,
+    entity_engine text not null,
+    sentiment_engine text not null
+);
+comment on table enrichment is 'What nlp.enrich found in the current transcript. Withdrawn when another transcript takes its place.';
+comment on column enrichment.sentiment_engine is 'A lexicon and a network do not mean the same by a score.';
+
+create table entity (
+    asset_id sha256_hex not null references enrichment on delete cascade,
+    entity_index integer not null check (entity_index >= 0),
+    segment_index integer not null check (segment_index >= 0),
+    start_offset integer not null check (start_offset >= 0),
+    end_offset integer not null,
+    text text not null,
+    label text not null,
+    primary key (asset_id, entity_index),
+    check (end_offset >= start_offset)
+);
+create index entity_text on entity (left(lower(text), 200) text_pattern_ops, label);
+create index entity_label on entity (label);
+comment on table entity is 'A named thing in a segment. Offsets count characters in the segment''s text, half-open.';
+
+create table key_phrase (
+    asset_id sha256_hex not null references enrichment on delete cascade,
+    phrase_index integer not null check (phrase_index >= 0),
+    text text not null,
+    score double precision not null,
+    occurrences integer not null check (occurrences >= 0),
+    primary key (asset_id, phrase_index)
+);
+create index key_phrase_text on key_phrase (left(lower(text), 200) text_pattern_ops);
+comment on table key_phrase is 'A phrase that says what the asset is about; a higher score tells more.';
+
+create table sentiment (
+    asset_id sha256_hex not null references enrichment on delete cascade,
+    segment_index integer check (segment_index >= 0),
+    label text not null check (label in ('negative', 'neutral', 'positive')),
+    score double precision not null check (score between -1.001 and 1.001),
+    unique nulls not distinct (asset_id, segment_index)
+);
+comment on table sentiment is 'Tone of a segment, or of the whole where segment_index is null. Score from -1 to 1.';

@@ -1,0 +1,90 @@
+"""What Compose is told: who may do what, and how the services are watched."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console.engine import ensure_engine
+from console.settings import Settings, load_settings
+from console.stack import ServiceState, docker_compose, parse_states, prepare_folders
+from console.terminal import ConsoleError
+
+PS_LINE = '{"Service":"scheduler","State":"running","Health":"starting","ExitCode":0}'
+LONG_RUNNING = {"postgres", "api-server", "scheduler", "dag-processor", "triggerer"}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    folders = {"NIGHTREEL_ARCHIVE": str(tmp_path / "media"), "NIGHTREEL_DATA": str(tmp_path / "data")}
+    return load_settings(tmp_path / ".env", environment={"COMPOSE_PROJECT_NAME": "nightreel-test", **folders})
+
+
+@pytest.fixture
+def services(settings: Settings) -> dict[str, Any]:
+    ensure_engine()
+    found: dict[str, Any] = json.loads(docker_compose(settings, "config", "--format", "json"))["services"]
+    return found
+
+
+def test_states_are_read_from_lines_and_from_a_list() -> None:
+    starting = ServiceState("scheduler", "running", "starting", 0)
+    assert parse_states(PS_LINE) == [starting]
+    assert parse_states(f"[{PS_LINE}]") == [starting]
+    assert parse_states("") == []
+    assert starting.words == "scheduler starting"
+
+
+@pytest.mark.parametrize(
+    ("state", "is_well"),
+    [
+        (ServiceState("scheduler", "running", "healthy", 0), True),
+        (ServiceState("scheduler", "running", "unhealthy", 0), False),
+        (ServiceState("scheduler", "restarting", "", 1), False),
+        (ServiceState("airflow-init", "exited", "", 0), True),
+        (ServiceState("airflow-init", "exited", "", 1), False),
+        (ServiceState("airflow-init", "running", "", 0), False),
+    ],
+)
+def test_a_service_is_well_when_it_is_healthy_or_has_done_its_one_job(state: ServiceState, is_well: bool) -> None:
+    assert state.is_well is is_well
+
+
+def test_only_the_scheduler_may_start_containers(services: dict[str, Any]) -> None:
+    holders = {
+        name
+        for name, service in services.items()
+        if any(volume["target"] == "/var/run/docker.sock" for volume in service.get("volumes", []))
+    }
+    assert holders == {"scheduler"}
+
+
+def test_ports_are_open_to_this_machine_only(services: dict[str, Any]) -> None:
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert len(ports) == 2
+    assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
+
+
+def test_every_service_that_stays_is_watched_and_comes_back(services: dict[str, Any]) -> None:
+    assert {name for name, service in services.items() if service["restart"] == "unless-stopped"} == LONG_RUNNING
+    assert {name for name, service in services.items() if "healthcheck" in service} == LONG_RUNNING
+    assert all(service["logging"]["options"]["max-size"] for service in services.values())
+
+
+def test_media_and_code_can_only_be_read(services: dict[str, Any]) -> None:
+    mounts = [volume for service in services.values() for volume in service["volumes"]]
+    written = {volume["target"] for volume in mounts if volume["type"] == "bind" and not volume.get("read_only")}
+    assert written == {"/results", "/work", "/var/run/docker.sock"}
+
+
+def test_airflow_runs_without_privileges(services: dict[str, Any]) -> None:
+    airflow = [service for name, service in services.items() if name != "postgres"]
+    assert all(service["cap_drop"] == ["ALL"] and service["read_only"] for service in airflow)
+    assert all("no-new-privileges:true" in service["security_opt"] for service in services.values())
+
+
+def test_an_archive_that_is_not_there_is_told_before_anything_starts(settings: Settings) -> None:
+    with pytest.raises(ConsoleError, match="NIGHTREEL_ARCHIVE must be a folder"):
+        prepare_folders(settings)
+    assert not settings.data.exists()
