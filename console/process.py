@@ -89,7 +89,8 @@ def print_report(settings: Settings, run: RunState) -> None:
     """Print the run's summary, made next to the database."""
     say("")
     command = ["python", "-m", "operators.report", "--dag-id", run.dag_id, "--run-id", run.run_id]
-    run_in_scheduler(settings, [*command, "--width", str(min(console.width, 120))])
+    colour = ["--color"] if console.is_terminal else []
+    run_in_scheduler(settings, [*command, "--results", str(settings.results), *colour])
 
 
 def _running(tasks: Sequence[TaskState]) -> str:

@@ -79,6 +79,7 @@ def fetch(lock: Path, name: str | None = None) -> Path:
     if missing:
         _download(lock, missing, name)
     wheels = [_pooled(r, pools[r]) for r in requirements]
+    directory.mkdir(parents=True, exist_ok=True)
     for wheel in wheels:
         link_file(wheel, directory / wheel.name)
     write_text(directory / COMPLETE_FILE, json.dumps(sorted(wheel.name for wheel in wheels), indent=1))

@@ -61,7 +61,7 @@ class Bench:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the stage on the request."""
-        folders = ("--media", self.media, "--results", self.results, "--models", self.work / "no-models")
+        folders = ("--media", self.media, "--results", self.results)
         command = [sys.executable, str(PROGRAM), "--request", str(self.work / "request.json"), *map(str, folders)]
         return subprocess.Popen(
             command, env=os.environ | {"PYTHONPATH": str(CONTRACT)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -15,7 +15,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from stage_contract.errors import DeviceFailure, ItemRejected, Terminated, TransientFailure
-from stage_contract.models import MODELS_DIR, ModelRef, read_models
+from stage_contract.models import ModelRef, read_models
 from stage_contract.phases import PHASES_FILE, PhaseRecord, PhaseRecorder
 from stage_contract.request import StageRequest
 from stage_contract.result import OUTCOME_FILE, ItemReport, Rejection, StageOutcome
@@ -62,7 +62,6 @@ def main(workers: Mapping[Stage, type[Worker]], argv: list[str] | None = None) -
     parser.add_argument("--request", type=Path, required=True, help="request.json; results are told beside it")
     parser.add_argument("--media", type=Path, default=MEDIA_MOUNT, help="folder that item sources are relative to")
     parser.add_argument("--results", type=Path, default=RESULTS_MOUNT, help="folder that holds assets/")
-    parser.add_argument("--models", type=Path, default=MODELS_DIR, help="folder of the models and models.json")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
     try:
@@ -72,8 +71,7 @@ def main(workers: Mapping[Stage, type[Worker]], argv: list[str] | None = None) -
         log.error("the request must be a valid request.json for %s: %s", ", ".join(workers), error)
         return ExitCode.BUG
     signal.signal(signal.SIGTERM, _terminate)
-    run = StageRun(worker, request, arguments.request.parent, arguments.media, arguments.results, arguments.models)
-    return run.execute()
+    return StageRun(worker, request, arguments.request.parent, arguments.media, arguments.results).execute()
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
@@ -83,15 +81,13 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 class StageRun:
     """One request on its way through one worker."""
 
-    def __init__(
-        self, worker: Worker, request: StageRequest, work: Path, media: Path, results: Path, models: Path
-    ) -> None:
+    def __init__(self, worker: Worker, request: StageRequest, work: Path, media: Path, results: Path) -> None:
         self._worker = worker
         self._request = request
         self._work = work
         self._media = media
         self._results = results
-        self._all_models = read_models(models)
+        self._all_models = read_models()
         self._models = tuple(self._all_models[role] for role in worker.model_roles if role in self._all_models)
         self._phases = PhaseRecorder(work / PHASES_FILE)
         self._reports: dict[str, ItemReport] = {}

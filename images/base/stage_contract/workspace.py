@@ -97,7 +97,7 @@ class ItemWorkspace:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a whole text file as part of the result."""
-        self.new_file(name).write_text(text)
+        self.new_file(name).write_text(text, encoding="utf-8")
         self.keep(name)
 
     def write_json(self, name: str, output: BaseModel) -> None:
@@ -145,7 +145,7 @@ class ItemWorkspace:
 def write_durably(path: Path, text: str) -> None:
     """Write under a temporary name, flush to disk, rename: readers see all of the file or none."""
     temporary = path.with_name(f".{path.name}")
-    with temporary.open("w") as file:
+    with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -119,7 +119,6 @@ class AssetAnalysis:
         interval_s = widened_interval_s(self._parameters.interval_s, self._duration_s, most)
         grid = SampleGrid(interval_s, most)
         with contextlib.ExitStack() as stack:
-            stack.callback(self._workspace.new_file(FRAMES_FILE).unlink, missing_ok=True)
             turns = {phase: stack.enter_context(self._phases.accumulate(phase, self._asset_id)) for phase in TURNS}
             self._follow(source, grid, turns)
             with self._phases.measure(Phase.CONTACT_SHEET, self._asset_id) as counters:

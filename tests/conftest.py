@@ -13,7 +13,7 @@ from sqlalchemy import URL, Engine, create_engine, make_url, text
 from operators.database import DRIVER, open_engine
 from operators.migrate import migrate, wait_for
 
-POSTGRES_IMAGE = "nightreel/postgres:cpu"
+
 SERVER_VARIABLE = "NIGHTREEL_TEST_DSN"
 EMPTY_ALL = text(
     """
