@@ -40,9 +40,9 @@ status: $(CONSOLE) ## Say how each service is
 logs: $(CONSOLE) ## Follow the services' logs; SERVICE=scheduler for one
 	@$(RUN) -m console.stack logs $(SERVICE)
 
-process: $(CONSOLE) ## Take FILE=clip.mp4 through the pipeline; ARGS="--urgent --language en"
+process: $(CONSOLE) ## Take FILE=clip.mp4 through the pipeline; URGENT=1, ARGS="--language en"
 	@$(if $(FILE),,$(error FILE must name a media file: make process FILE=clip.mp4))$(RUN) -m console.engine
-	@$(RUN) -m console.process $(ARGS) -- "$$FILE"
+	@$(RUN) -m console.process $(if $(URGENT),--urgent) $(ARGS) -- "$$FILE"
 
 images: $(CONSOLE) ## Build the images whose sources changed
 	@$(RUN) -m console.engine

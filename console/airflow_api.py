@@ -18,9 +18,10 @@ PAUSE_S = 2.0
 
 @dataclass(frozen=True)
 class TaskState:
-    """One task of a run. `state` is Airflow's, none before the scheduler looked at it."""
+    """One task of a run. `state` is Airflow's, none before the scheduler looked at it; `instance_id` is the try's."""
 
     task_id: str
+    instance_id: str
     state: str | None
     try_number: int
     started_at: datetime | None
@@ -75,6 +76,7 @@ class AirflowApi:
         return [
             TaskState(
                 task["task_id"],
+                task["id"],
                 task["state"],
                 task["try_number"],
                 _instant(task["start_date"]),

@@ -1,9 +1,9 @@
 """Builds the images: `python -m console.images [--variant cuda] [NAME ...]`, all of them without names.
 
 For each image a build context is put together in `build/context/<name>-<variant>/` by hard links: what
-`images/<name>/` holds, `wheels/` and, for a stage, `models/`. Its hash is a label of the image, so an
-image whose context and base did not change is not built again. Images are built one after another;
-what the next one needs is fetched meanwhile.
+`images/<name>/` holds, `wheels/` with the locks and, for a stage, `models/` and `stage_contract/`. Its
+hash is a label of the image, so an image whose context and base did not change is not built again.
+Images are built one after another; what the next one needs is fetched meanwhile.
 """
 
 import argparse
@@ -42,7 +42,9 @@ BASE = "base"
 AIRFLOW = "airflow"
 # These two are not built from a context of ours; `console.base_image` sees to them.
 MADE_ELSEWHERE = frozenset({"distribution", "postgres"})
-LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "*.md")
+# Lies in the base image's folder, and is part of each stage image instead.
+STAGE_CONTRACT = "stage_contract"
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "*.md", "*.lock", STAGE_CONTRACT)
 BYTES_PER_MB = 1_000_000
 
 
@@ -167,9 +169,10 @@ def assemble_context(image: Image, ingredients: Ingredients, foundation: str) ->
     context = CONTEXTS / f"{image.name}-{image.variant}"
     shutil.rmtree(context, ignore_errors=True)
     shutil.copytree(image.directory, context, copy_function=_link, ignore=LEFT_OUT)
+    if image.is_stage:
+        shutil.copytree(IMAGES / BASE / STAGE_CONTRACT, context / STAGE_CONTRACT, copy_function=_link, ignore=LEFT_OUT)
     for lock in find_locks(image):
-        # Beside the wheels too: a build that mounts wheels/ alone installs again only when they change.
-        link_file(lock, context / lock.name)
+        # Beside the wheels: a build mounts wheels/ alone, and so installs again only when they or the lock change.
         link_file(lock, context / "wheels" / lock.name)
     for directory in ingredients.wheels:
         for wheel in directory.glob("*.whl"):

@@ -11,3 +11,7 @@ class SettingMissing(NightreelError):
 
 class ChoiceInvalid(NightreelError):
     """What a person asked for cannot be had."""
+
+
+class ShardMissing(NightreelError):
+    """A run has no shard to work on."""

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from operators.catalog import Location, Registered, RejectedLocation, find_media, register, resolve
 from operators.database import Database
-from operators.errors import ChoiceInvalid
+from operators.errors import ChoiceInvalid, ShardMissing
 from operators.publish import publish_asset
 from operators.routing import INPUTS, with_prerequisites
 from operators.settings import Folders
@@ -84,8 +84,13 @@ def publish_run(database: Database, places: Folders, folder: RunFolder, dag_id: 
     """Load every result of the run into the database and record what became of each file.
 
     What cannot be loaded is recorded as failed; the others are loaded all the same.
+
+    Raises:
+        ShardMissing: the run never found its assets.
     """
     shard = folder.read_shard()
+    if shard is None:
+        raise ShardMissing("there is nothing to publish: find_assets did not end; see its log")
     indexes = {stage: folder.read_index(stage) for stage in shard.stages}
     fates: dict[str, Fate] = {}
     for number, item in enumerate(shard.items, start=1):

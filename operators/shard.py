@@ -6,6 +6,7 @@ Tasks of a run pass each other files here instead of XComs; an XCom holds only a
 import hashlib
 import re
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,6 +14,8 @@ from stage_contract.request import AssetId, Fingerprint, TaskKey
 from stage_contract.result import Rejection
 from stage_contract.vocabulary import ItemOutcome, Reason, Stage
 from stage_contract.workspace import write_durably
+
+Model = TypeVar("Model", bound=BaseModel)
 
 USABLE = {ItemOutcome.DONE, ItemOutcome.REUSED}
 
@@ -89,9 +92,9 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         write_durably(self.path / "shard.json", shard.model_dump_json(indent=1))
 
-    def read_shard(self) -> Shard:
-        """The run's assets."""
-        return Shard.model_validate_json((self.path / "shard.json").read_bytes())
+    def read_shard(self) -> Shard | None:
+        """The run's assets; none when it has not found them yet."""
+        return self._read("shard.json", Shard)
 
     def write_index(self, index: StageIndex) -> None:
         """Say what a stage made of the assets, so that later stages know what to read."""
@@ -99,8 +102,11 @@ class RunFolder:
 
     def read_index(self, stage: Stage) -> StageIndex | None:
         """What a stage made of the assets; none when it has not run in this run."""
-        path = self.path / f"{stage}.json"
-        return StageIndex.model_validate_json(path.read_bytes()) if path.exists() else None
+        return self._read(f"{stage}.json", StageIndex)
+
+    def _read(self, name: str, model: type[Model]) -> Model | None:
+        path = self.path / name
+        return model.model_validate_json(path.read_bytes()) if path.exists() else None
 
     def attempt(self, task: TaskKey) -> Path:
         """The folder of one attempt at one task: its request, phases and outcome."""

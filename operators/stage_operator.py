@@ -107,12 +107,15 @@ class StageOperator(DockerOperator):
     def _run_shard(self, attempt: Attempt) -> tuple[Verdict, dict[str, StageItem]]:
         places = folders()
         run_folder = RunFolder(places.work, attempt.task.dag_id, attempt.task.run_id)
+        shard = run_folder.read_shard()
+        if shard is None or self.stage not in shard.stages:
+            reason = "there is no shard: find_assets did not end" if shard is None else "not asked for in this run"
+            return Verdict(Action.SKIP, AttemptOutcome.DONE, f"{self.stage}: {reason}"), {}
         with attempt.phase(Phase.PREPARE):
             choice, variant = self._choose()
             self.image = image_for(self.stage, variant)
             image = self._inspect_image()
             attempt.describe(variant, image, choice.compute_type)
-            shard = run_folder.read_shard()
             upstream = {needed: run_folder.read_index(needed) for needed in INPUTS[self.stage]}
             plan = plan_stage(places.results, shard, upstream, choice, image)
             plan, given_up = set_aside_killers(plan, run_folder.task_folder(attempt.task))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 
+from console.base_image import ensure_postgres_image
 from operators.database import DRIVER, open_engine
 from operators.migrate import migrate, wait_for
 
@@ -37,9 +38,10 @@ def postgres_server() -> Iterator[URL]:
         yield make_url(given).set(drivername=DRIVER)
         return
     password = secrets.token_hex(16)
+    image = ensure_postgres_image()
     container = _docker(
         *("run", "--detach", "--pull", "never", "--publish", "127.0.0.1::5432"),
-        *("--env", f"POSTGRES_PASSWORD={password}", POSTGRES_IMAGE, "postgres", "-c", "fsync=off"),
+        *("--env", f"POSTGRES_PASSWORD={password}", image, "postgres", "-c", "fsync=off"),
     )
     try:
         port = int(_docker("port", container, "5432/tcp").splitlines()[0].rsplit(":", 1)[1])
@@ -104,7 +106,6 @@ def _docker(*arguments: str) -> str:
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True)
     if done.returncode:
         pytest.fail(
-            f"tests need {SERVER_VARIABLE} or a Docker engine with {POSTGRES_IMAGE}: "
-            f"docker {arguments[0]}: {done.stderr.strip()}"
+            f"tests need {SERVER_VARIABLE} or a Docker engine: docker {arguments[0]}: {done.stderr.strip()}"
         )
     return done.stdout.strip()

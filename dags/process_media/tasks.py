@@ -7,7 +7,7 @@ from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from operators.attempt import Attempt, asked_at
-from operators.errors import ChoiceInvalid
+from operators.errors import ChoiceInvalid, ShardMissing
 from operators.run import begin_shard, publish_run, run_parameters, summary
 from operators.settings import folders
 from operators.shard import RunFolder
@@ -56,9 +56,9 @@ def publish() -> str:
             folder = RunFolder(places.work, key.dag_id, key.run_id)
             items = publish_run(attempt.database, places, folder, key.dag_id, key.run_id)
             counters["files"] = len(items)
-    except FileNotFoundError as error:
-        attempt.finish(AttemptOutcome.FAILED, "there is no shard")
-        raise AirflowFailException("there is nothing to publish: find_assets did not end; see its log") from error
+    except ShardMissing as error:
+        attempt.finish(AttemptOutcome.FAILED, str(error))
+        raise AirflowFailException(str(error)) from error
     except BaseException as error:
         attempt.finish(AttemptOutcome.FAILED, str(error) or type(error).__name__)
         raise

@@ -61,10 +61,9 @@ def download(dag_id: str, run_id: str, stage: Stage, asset_id: str, name: str) -
 
 def _asset_outputs(dag_id: str, run_id: str, stage: Stage) -> list[AssetOutputs]:
     folder = _run_folder(dag_id, run_id)
-    try:
-        shard = folder.read_shard()
-    except FileNotFoundError as error:
-        raise HTTPException(404, "this run has no files; find_assets has not ended, or they were removed") from error
+    shard = folder.read_shard()
+    if shard is None:
+        raise HTTPException(404, "this run has no files; find_assets has not ended, or they were removed")
     index = folder.read_index(stage) or StageIndex(stage=stage, items={})
     outputs = []
     for asset in shard.items:

@@ -1,5 +1,6 @@
 """Contexts decide builds: an image is built when its content or its base changed, and only then."""
 
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from console.terminal import ConsoleError
 from stage_contract.models import MODELS_LABEL as CONTRACT_MODELS_LABEL
 from stage_contract.models import parse_models
 
-BASE_DOCKERFILE = "ARG DISTRIBUTION_IMAGE\nFROM ${DISTRIBUTION_IMAGE}\nCOPY contract.txt /\n"
+BASE_DOCKERFILE = "ARG DISTRIBUTION_IMAGE\nFROM ${DISTRIBUTION_IMAGE}\nCOPY settings.txt /\n"
 PROBE_DOCKERFILE = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nARG VARIANT\nRUN echo ${VARIANT} > /variant\nCOPY note.txt /\n"
 PREFIX = "nightreel-console-test"
 
@@ -24,7 +25,10 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     for name, dockerfile in {"base": BASE_DOCKERFILE, "probe": PROBE_DOCKERFILE}.items():
         (tmp_path / "images" / name).mkdir(parents=True)
         (tmp_path / "images" / name / "Dockerfile").write_text(dockerfile)
-    (tmp_path / "images" / "base" / "contract.txt").write_text("one\n")
+    base = tmp_path / "images" / "base"
+    (base / "settings.txt").write_text("one\n")
+    (base / "stage_contract").mkdir()
+    (base / "stage_contract" / "request.py").write_text("one = 1\n")
     probe = tmp_path / "images" / "probe"
     (probe / "note.txt").write_text("one\n")
     (probe / "probe_stage").mkdir()
@@ -55,8 +59,14 @@ def test_an_image_is_built_again_only_when_its_context_or_its_base_changed(repos
     assert image_id(earlier or "") is None, "the image that lost its tag should be gone"
     assert docker("run", "--rm", f"{PREFIX}/probe:cpu", "cat", "/note.txt", "/variant") == "two\ncpu"
 
-    (repository / "images" / "base" / "contract.txt").write_text("two\n")
+    (repository / "images" / "base" / "settings.txt").write_text("two\n")
     assert rebuilt(build_images(["probe"])) == ["base:cpu", "probe:cpu"]
+
+
+def test_an_edit_of_the_stage_contract_builds_the_stages_again_and_not_their_base(repository: Path) -> None:
+    build_images()
+    (repository / "images" / "base" / "stage_contract" / "request.py").write_text("two = 2\n")
+    assert rebuilt(build_images()) == ["probe:cpu"]
 
 
 def test_a_stage_image_tells_its_models_in_the_label_that_the_contract_reads(repository: Path) -> None:
@@ -106,13 +116,38 @@ def test_the_context_holds_sources_wheels_and_models_by_hard_links(repository: P
         "Dockerfile",
         "note.txt",
         "probe_stage/__init__.py",
-        "requirements.cpu.lock",
+        "stage_contract/request.py",
         "wheels/requirements.cpu.lock",
         "wheels/some-1.0-py3-none-any.whl",
         "models/models.json",
         "models/whisper/model.bin",
     }
     assert (context / "models/whisper/model.bin").stat().st_ino == (fetched / "whisper" / "model.bin").stat().st_ino
+
+
+def test_the_context_holds_the_lock_where_the_build_looks_for_it_without_any_wheel(repository: Path) -> None:
+    (repository / "images" / "probe" / "requirements.cuda.lock").touch()
+    context, _ = assemble_context(Image("probe", "cuda"), Ingredients((), None), "base")
+    assert [path.name for path in (context / "wheels").iterdir()] == ["requirements.cuda.lock"]
+    assert not list(context.glob("*.lock")), "an edit of the other variant's lock should not build this one again"
+
+
+@pytest.mark.parametrize("name", images.image_names())
+def test_no_layer_depends_on_more_of_the_context_than_it_uses(name: str) -> None:
+    dockerfile = (images.IMAGES / name / "Dockerfile").read_text()
+    mounts = re.findall(r"--mount=type=bind,(\S+)", dockerfile)
+    sources = {dict(option.split("=") for option in mount.split(",")).get("source") for mount in mounts}
+    assert sources <= {"wheels", "models", "converters"}
+    assert not re.search(r"^(COPY|ADD)\s.*\s\.\s", dockerfile, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", [name for name in images.image_names() if Image(name, "cpu").is_stage])
+def test_a_stage_image_takes_its_code_after_all_that_is_slow_to_build(name: str) -> None:
+    dockerfile = (images.IMAGES / name / "Dockerfile").read_text()
+    code = dockerfile.index("COPY stage_contract /opt/nightreel/stage_contract")
+    assert dockerfile.index(f"COPY {name}_stage /opt/nightreel/{name}_stage") > code
+    for slow in ("--mount=", "pip install", "apt-get", "COPY --from="):
+        assert dockerfile.rfind(slow) < code, slow
 
 
 def test_the_context_hash_follows_content_names_modes_and_the_base(tmp_path: Path) -> None:

@@ -8,15 +8,17 @@ import os
 import random
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from operators.routing import image_for
+from stage_contract.vocabulary import Stage, Variant
 from tests.corpus.cases import CORPUS, MARKER, MARKER_PATH
 from tests.corpus.recipes import NAMED_CLIPS, RECIPES
+from tests.stage_container import run_program, writable
 
-MEDIA_IMAGE = os.environ.get("NIGHTREEL_MEDIA_IMAGE", "nightreel/media:cpu")
+MEDIA_IMAGE = image_for(Stage.PROBE, Variant.CPU)
 TS_PACKET_BYTES = 188
 WORDS = "1\n00:00:00,500 --> 00:00:02,000\nThe reels of the night.\n"
 SENTENCE = "This is no film. It only bears the name of one, as a renamed note does.\n"
@@ -39,7 +41,7 @@ def make_corpus(folder: Path, image: str = MEDIA_IMAGE) -> None:
 
     Raises:
         FileExistsError: the folder holds something.
-        subprocess.CalledProcessError: Docker or ffmpeg failed; its complaint is on standard error.
+        RuntimeError: ffmpeg failed; the message holds its complaint.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
@@ -62,10 +64,10 @@ def make_corpus(folder: Path, image: str = MEDIA_IMAGE) -> None:
 def _run_recipes(made: Path, image: str) -> None:
     common = ("ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-y")
     script = "".join(shlex.join((*common, *recipe.inputs, *recipe.options, recipe.output)) + "\n" for recipe in RECIPES)
-    user = f"{os.getuid()}:{os.getgid()}"
-    command = ["docker", "run", "--rm", "--interactive", "--network", "none", "--user", user]
-    command += ["--volume", f"{made}:/made", "--workdir", "/made", "--entrypoint", "bash", image, "-e", "-s"]
-    subprocess.run(command, input=script.encode(), check=True)
+    (made / "recipes.sh").write_text(f"cd /made\n{script}")
+    ended = run_program(image, ["bash", "-e", "/made/recipes.sh"], writable(made, "/made"))
+    if ended.exit_code:
+        raise RuntimeError(f"ffmpeg must make the corpus in {image}: {ended.stderr}")
 
 
 def _place_good(folder: Path, made: Path) -> None:

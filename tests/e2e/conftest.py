@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg.rows import dict_row
+from sqlalchemy import Engine, text
 
 from console import stack as console_stack
 from console.airflow_api import AirflowApi, RunState
@@ -19,6 +18,7 @@ from console.demo_media import DemoFile, make_demo_media
 from console.engine import docker
 from console.images import build_images
 from console.settings import Settings
+from operators.database import DRIVER, open_engine
 
 RUN_LIMIT_S = 600
 
@@ -41,12 +41,15 @@ class Deployment:
     def task_states(self, run: RunState) -> dict[str, str | None]:
         return {task.task_id: task.state for task in self.api.tasks(run.dag_id, run.run_id)}
 
+    def media_database(self) -> Engine:
+        """The deployment's media database."""
+        password = self.settings.values["MEDIA_DB_PASSWORD"]
+        return open_engine(f"{DRIVER}://media:{password}@127.0.0.1:{self.settings.postgres_port}/media")
+
     def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
         """Ask the media database."""
-        password = self.settings.values["MEDIA_DB_PASSWORD"]
-        dsn = f"postgresql://media:{password}@127.0.0.1:{self.settings.postgres_port}/media"
-        with psycopg.connect(dsn, row_factory=dict_row) as connection:
-            return connection.execute(sql, parameters).fetchall()
+        with self.media_database().connect() as connection:
+            return [dict(row) for row in connection.execute(text(sql), parameters).mappings()]
 
     def run_rows(self, sql: str, run: RunState, **parameters: Any) -> list[dict[str, Any]]:
         return self.rows(sql, dag_id=run.dag_id, run_id=run.run_id, **parameters)
@@ -59,17 +62,10 @@ class Deployment:
         arguments = [part for value in filters for part in ("--filter", value)]
         return docker("ps", "--all", "--quiet", "--no-trunc", *arguments).split()
 
-    def scheduler_shell(self, script: str) -> str:
-        """Run a shell script in the scheduler's container."""
-        name = docker(
-            "ps",
-            "--quiet",
-            "--filter",
-            f"label=com.docker.compose.project={self.settings.project}",
-            "--filter",
-            "label=com.docker.compose.service=scheduler",
-        )
-        return docker("exec", "--user", "root", name, "sh", "-c", script)
+    def service(self, name: str) -> str:
+        """The id of a service's container."""
+        project = f"label=com.docker.compose.project={self.settings.project}"
+        return docker("ps", "--quiet", "--filter", project, "--filter", f"label=com.docker.compose.service={name}")
 
     def add(self, file: Path, name: str) -> str:
         """Copy a file into the archive; returns its location."""

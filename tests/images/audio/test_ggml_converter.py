@@ -13,9 +13,9 @@ from tests.images.audio.conversion import convert, in_image
 )
 def test_a_model_loads_with_its_languages(tmp_path, vocabulary, multilingual, languages, end_of_text):
     done = convert(tmp_path, "--vocabulary", str(vocabulary))
-    assert done.returncode == 0, done.stderr
-    described = in_image(tmp_path, "/tests/describe_model.py", "/work/models/whisper")
-    assert described.returncode == 0, described.stderr
+    assert done.exit_code == 0, done.stderr
+    described = in_image(tmp_path, "/tests/describe_model.py", "/made/models/whisper")
+    assert described.exit_code == 0, described.stderr
     model = json.loads(described.stdout)
     assert model["multilingual"] is multilingual
     assert model["languages"] == languages
@@ -37,7 +37,7 @@ def test_a_model_loads_with_its_languages(tmp_path, vocabulary, multilingual, la
 )
 def test_a_model_that_cannot_be_used_stops_the_build_with_a_reason(tmp_path, options, message):
     done = convert(tmp_path, *options)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -46,18 +46,18 @@ def test_a_file_of_another_format_is_named_as_such(tmp_path):
     (tmp_path / "fetched" / "whisper").mkdir(parents=True)
     (tmp_path / "fetched" / "whisper" / "model.bin").write_bytes(b"GGUF" + bytes(100))
     (tmp_path / "fetched" / "converters.json").write_text('{"whisper": "ggml-to-ctranslate2"}')
-    done = in_image(tmp_path, "-m", "converters", "--fetched", "/work/fetched", "--models", "/work/models")
-    assert done.returncode == 1
+    done = in_image(tmp_path, "-m", "converters", "--fetched", "/made/fetched", "--models", "/made/models")
+    assert done.exit_code == 1
     assert "not GGUF" in done.stderr
 
 
 def test_an_unconverted_model_must_hold_all_files_that_whisper_needs(tmp_path):
     done = convert(tmp_path, converter=None)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "lacks config.json, model.bin" in done.stderr
 
 
 def test_an_unknown_converter_is_refused(tmp_path):
     done = convert(tmp_path, converter="onnx-to-nothing")
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "must be one of ggml-to-ctranslate2" in done.stderr

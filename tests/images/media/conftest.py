@@ -4,16 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from operators.settings import ContainerLimits
 from stage_contract.vocabulary import ResultStatus, Stage
 from tests.corpus.cases import CORPUS
 from tests.corpus.make_corpus import make_corpus
-from tests.images.media.containers import (
-    EXTRACT_PARAMETERS,
-    PROBE_PARAMETERS,
-    Shard,
-    make_items,
-    run_container,
-)
+from tests.images.media.results import by_path
+from tests.stage_container import Finished, StageBench
+
+SMALL = ContainerLimits(cpus=1, memory_mib=512, pids=64)
 
 
 @pytest.fixture(scope="session")
@@ -25,22 +23,21 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shard_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where both stages' results of the whole corpus go."""
-    return tmp_path_factory.mktemp("shard")
+def corpus_bench(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> StageBench:
+    """Where both stages work on the whole corpus, with little memory."""
+    return StageBench(tmp_path_factory.mktemp("corpus"), corpus, SMALL)
 
 
 @pytest.fixture(scope="session")
-def probed(corpus: Path, shard_folder: Path) -> Shard:
+def probed(corpus_bench: StageBench) -> Finished:
     """`media.probe` of everything that the catalog takes, in one container."""
-    paths = [case.path for case in CORPUS if case.registration is None]
-    items = make_items(corpus, paths, Stage.PROBE, PROBE_PARAMETERS)
-    return run_container(corpus, items, Stage.PROBE, PROBE_PARAMETERS, shard_folder)
+    sources = [corpus_bench.source(case.path) for case in CORPUS if case.registration is None]
+    return corpus_bench.run(corpus_bench.request(Stage.PROBE, sources, {}))
 
 
 @pytest.fixture(scope="session")
-def extracted(corpus: Path, shard_folder: Path, probed: Shard) -> Shard:
+def extracted(corpus_bench: StageBench, probed: Finished) -> Finished:
     """`media.extract` of everything that was probed well, in one container."""
-    paths = [path for path, result in probed.results.items() if result and result.status is ResultStatus.DONE]
-    items = make_items(corpus, paths, Stage.EXTRACT, EXTRACT_PARAMETERS, earlier=probed)
-    return run_container(corpus, items, Stage.EXTRACT, EXTRACT_PARAMETERS, shard_folder)
+    done = [path for path, result in by_path(probed).items() if result and result.status is ResultStatus.DONE]
+    sources = [corpus_bench.source(path, probed) for path in done]
+    return corpus_bench.run(corpus_bench.request(Stage.EXTRACT, sources, {}))

@@ -1,7 +1,7 @@
 """The media image by itself: what a request can ask, what changes under a stage's hands, what ffmpeg may open."""
 
+import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,96 +12,78 @@ from stage_contract.models import STAGES_LABEL
 from stage_contract.vocabulary import ExitCode, ItemOutcome, Reason, Stage
 from tests.corpus.cases import MARKER
 from tests.corpus.make_corpus import MEDIA_IMAGE
-from tests.images.media.containers import (
-    EXTRACT_PARAMETERS,
-    PROBE_PARAMETERS,
-    RESTRICTIONS,
-    Shard,
-    image_label,
-    make_items,
-    run_container,
-)
+from tests.stage_container import Finished, StageBench, image_label, image_user, read_only, run_program
 
 
 @pytest.fixture
-def archive(corpus: Path, tmp_path: Path) -> Path:
+def bench(corpus: Path, tmp_path: Path) -> StageBench:
     """A small archive that a test may change."""
-    folder = tmp_path / "archive"
-    folder.mkdir(mode=0o755)
+    bench = StageBench(tmp_path)
     for path in ("good/speech.mp4", "good/tone.mp3"):
-        shutil.copyfile(corpus / path, folder / Path(path).name)
-    return folder
+        shutil.copyfile(corpus / path, bench.archive / Path(path).name)
+    return bench
 
 
-def probe(archive: Path, folder: Path, *paths: str) -> Shard:
-    items = make_items(archive, list(paths), Stage.PROBE, PROBE_PARAMETERS)
-    return run_container(archive, items, Stage.PROBE, PROBE_PARAMETERS, folder)
+def probe(bench: StageBench, *paths: str, **parameters: float) -> Finished:
+    return bench.run(bench.request(Stage.PROBE, [bench.source(path) for path in paths], dict(parameters)))
 
 
-def reason(shard: Shard, path: str) -> Reason | None:
-    result = shard.results[path]
-    assert result is not None
-    return result.rejection.reason if result.rejection else None
+def reason(done: Finished, path: str) -> Reason | None:
+    asset_id = done.item(path).asset_id
+    return next(report.reason for report in done.outcome.items if report.asset_id == asset_id)
 
 
 def test_the_label_names_the_stages_versions() -> None:
     workers = (ProbeWorker, ExtractWorker)
-    assert image_label(STAGES_LABEL) == {worker.stage.value: worker.version for worker in workers}
+    assert json.loads(image_label(MEDIA_IMAGE, STAGES_LABEL)) == {worker.stage: worker.version for worker in workers}
 
 
 def test_the_image_runs_as_a_normal_user() -> None:
-    command = ["docker", "image", "inspect", "--format", "{{.Config.User}}", MEDIA_IMAGE]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "nightreel"
+    assert image_user(MEDIA_IMAGE) == "nightreel"
 
 
-def test_a_file_that_vanishes_between_the_stages_is_rejected_and_the_other_goes_on(
-    archive: Path, tmp_path: Path
-) -> None:
-    probed = probe(archive, tmp_path, "speech.mp4", "tone.mp3")
-    items = make_items(archive, ["speech.mp4", "tone.mp3"], Stage.EXTRACT, EXTRACT_PARAMETERS, earlier=probed)
-    (archive / "speech.mp4").unlink()
-    extracted = run_container(archive, items, Stage.EXTRACT, EXTRACT_PARAMETERS, tmp_path)
+def test_a_file_that_vanishes_between_the_stages_is_rejected_and_the_other_goes_on(bench: StageBench) -> None:
+    probed = probe(bench, "speech.mp4", "tone.mp3")
+    sources = [bench.source(path, probed) for path in ("speech.mp4", "tone.mp3")]
+    (bench.archive / "speech.mp4").unlink()
+    extracted = bench.run(bench.request(Stage.EXTRACT, sources, {}))
     assert reason(extracted, "speech.mp4") is Reason.VANISHED
     assert reason(extracted, "tone.mp3") is None
 
 
-def test_a_file_that_changes_between_the_stages_is_rejected(archive: Path, tmp_path: Path) -> None:
-    probed = probe(archive, tmp_path, "tone.mp3")
-    items = make_items(archive, ["tone.mp3"], Stage.EXTRACT, EXTRACT_PARAMETERS, earlier=probed)
-    with (archive / "tone.mp3").open("ab") as file:
+def test_a_file_that_changes_between_the_stages_is_rejected(bench: StageBench) -> None:
+    request = bench.request(Stage.EXTRACT, [bench.source("tone.mp3", probe(bench, "tone.mp3"))], {})
+    with (bench.archive / "tone.mp3").open("ab") as file:
         file.write(b"more")
-    extracted = run_container(archive, items, Stage.EXTRACT, EXTRACT_PARAMETERS, tmp_path)
+    extracted = bench.run(request)
     assert reason(extracted, "tone.mp3") is Reason.CHANGED
-    assert extracted.outcome.exit_code == ExitCode.ALL_REJECTED
+    assert extracted.exit_code == extracted.outcome.exit_code == ExitCode.ALL_REJECTED
 
 
-def test_a_file_that_the_stage_may_not_read_is_rejected_with_a_remedy(archive: Path, tmp_path: Path) -> None:
-    items = make_items(archive, ["tone.mp3"], Stage.PROBE, PROBE_PARAMETERS)
-    (archive / "tone.mp3").chmod(0o000)
-    shard = run_container(archive, items, Stage.PROBE, PROBE_PARAMETERS, tmp_path)
-    assert reason(shard, "tone.mp3") is Reason.UNREADABLE
-    assert "read permission" in shard.outcome.items[0].message
+def test_a_file_that_the_stage_may_not_read_is_rejected_with_a_remedy(bench: StageBench) -> None:
+    request = bench.request(Stage.PROBE, [bench.source("tone.mp3")], {})
+    (bench.archive / "tone.mp3").chmod(0o000)
+    done = bench.run(request)
+    assert reason(done, "tone.mp3") is Reason.UNREADABLE
+    assert "read permission" in done.outcome.items[0].message
 
 
-def test_a_link_that_leads_out_of_the_archive_is_not_followed(archive: Path, tmp_path: Path) -> None:
-    items = make_items(archive, ["tone.mp3"], Stage.PROBE, PROBE_PARAMETERS)
-    (archive / "tone.mp3").unlink()
-    (archive / "tone.mp3").symlink_to("/etc/passwd")
-    shard = run_container(archive, items, Stage.PROBE, PROBE_PARAMETERS, tmp_path)
-    assert reason(shard, "tone.mp3") is Reason.OUTSIDE_ARCHIVE
+def test_a_link_that_leads_out_of_the_archive_is_not_followed(bench: StageBench) -> None:
+    request = bench.request(Stage.PROBE, [bench.source("tone.mp3")], {})
+    (bench.archive / "tone.mp3").unlink()
+    (bench.archive / "tone.mp3").symlink_to("/etc/passwd")
+    assert reason(bench.run(request), "tone.mp3") is Reason.OUTSIDE_ARCHIVE
 
 
-def test_max_duration_is_kept_to(archive: Path, tmp_path: Path) -> None:
-    parameters = PROBE_PARAMETERS | {"max_duration_s": 4.0}
-    items = make_items(archive, ["speech.mp4", "tone.mp3"], Stage.PROBE, parameters)
-    shard = run_container(archive, items, Stage.PROBE, parameters, tmp_path)
-    assert (reason(shard, "speech.mp4"), reason(shard, "tone.mp3")) == (Reason.TOO_LARGE, None)
+def test_max_duration_is_kept_to(bench: StageBench) -> None:
+    done = probe(bench, "speech.mp4", "tone.mp3", max_duration_s=4.0)
+    assert (reason(done, "speech.mp4"), reason(done, "tone.mp3")) == (Reason.TOO_LARGE, None)
 
 
-def test_complete_results_are_reused(archive: Path, tmp_path: Path) -> None:
-    first, second = probe(archive, tmp_path, "tone.mp3"), probe(archive, tmp_path, "tone.mp3")
-    assert second.outcome.items[0].outcome is ItemOutcome.REUSED
-    assert second.results == first.results
+def test_complete_results_are_reused(bench: StageBench) -> None:
+    first, result = probe(bench, "tone.mp3").result("tone.mp3"), probe(bench, "tone.mp3")
+    assert result.outcome.items[0].outcome is ItemOutcome.REUSED
+    assert result.result("tone.mp3") == first
 
 
 @pytest.mark.parametrize("playlist", ["local.m3u8", "concat.mp4", "session.sdp", "dash.mpd"])
@@ -112,9 +94,10 @@ def test_ffprobe_alone_would_refuse_a_playlist_too(playlist: str, corpus: Path) 
         f"run = ffprobe.describe_file(MediaFile(os.open('/media/archive/{playlist}', os.O_RDONLY))); "
         "print(run.exit_code, run.stdout, run.stderr)"
     )
-    mount = ("--volume", f"{corpus / 'playlists'}:/media/archive:ro")
-    command = ["docker", "run", "--rm", *RESTRICTIONS, *mount, "--entrypoint", "python", MEDIA_IMAGE, "-c", program]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    media = read_only(corpus / "playlists", "/media/archive")
+    ended = run_program(MEDIA_IMAGE, ["python", "-c", program], media)
+    assert ended.exit_code == 0, ended.stderr
+    told = ended.stdout
     assert told.startswith("1 ")
     assert MARKER not in told
     assert "Format not on whitelist" in told or "Invalid data" in told

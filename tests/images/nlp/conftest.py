@@ -1,34 +1,19 @@
 """Fixtures for the tests of the nlp image."""
 
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from operators.settings import ContainerLimits
 from stage_contract.outputs import Segment, Transcript
-from tests.images.nlp.nlp_container import IMAGE, RESTRICTIONS, NlpContainer
+from tests.stage_container import StageBench
 
 
 @pytest.fixture
-def container(tmp_path: Path) -> NlpContainer:
-    """A stage container with folders of its own."""
-    for name in ("work", "results"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name).chmod(0o777)
-    return NlpContainer(tmp_path / "work", tmp_path / "results")
-
-
-@pytest.fixture
-def run_in_image() -> Callable[..., str]:
-    """Runs another program in the image and returns what it printed."""
-
-    def run(*command: str, mounts: Sequence[str] = ()) -> str:
-        volumes = [f"--volume={mount}" for mount in mounts]
-        call = ["docker", "run", *RESTRICTIONS, *volumes, "--entrypoint", command[0], IMAGE, *command[1:]]
-        return subprocess.run(call, capture_output=True, text=True, timeout=300, check=True).stdout
-
-    return run
+def bench(tmp_path: Path) -> StageBench:
+    """Folders of the test's own, for containers with little memory."""
+    return StageBench(tmp_path, limits=ContainerLimits(cpus=1, memory_mib=1024, pids=128))
 
 
 @pytest.fixture

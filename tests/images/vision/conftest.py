@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.images.vision.vision_container import Finished, analyse, run_script
+from operators.settings import ContainerLimits
+from tests.images.vision.analysis import analyse, run_script
+from tests.stage_container import Finished, StageBench
 
+AMPLE = ContainerLimits(cpus=2, memory_mib=3072, pids=256)
 CLIPS = (
     "scenes.mp4",
     "rotated.mp4",
@@ -29,4 +32,10 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def analysed(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """All clips, with the defaults, in one container."""
-    return analyse(tmp_path_factory.mktemp("analysed"), clips, CLIPS)
+    return analyse(StageBench(tmp_path_factory.mktemp("analysed"), clips, AMPLE), *CLIPS)
+
+
+@pytest.fixture
+def bench(clips: Path, tmp_path: Path) -> StageBench:
+    """The clips, and folders of the test's own."""
+    return StageBench(tmp_path, clips, AMPLE)

@@ -7,7 +7,8 @@ import pytest
 
 from stage_contract.outputs import CONTACT_SHEET_FILE, FRAMES_FILE, Frame
 from stage_contract.vocabulary import ExitCode, ItemOutcome, Phase, PhaseOutcome, Reason, ResultStatus, Variant
-from tests.images.vision.vision_container import Finished, analyse, run_script
+from tests.images.vision.analysis import analyse, frames, run_script, vision
+from tests.stage_container import Finished, StageBench
 from vision_stage.tags import read_labels
 
 TEN_BIT = "-ten bit,'ü'.mkv"
@@ -35,7 +36,7 @@ def test_one_broken_clip_does_not_keep_the_others_from_being_analysed(analysed: 
 
 
 def test_people_and_a_bus_are_found_where_they_are(analysed: Finished) -> None:
-    first = analysed.frames("scenes.mp4")[0]
+    first = frames(analysed, "scenes.mp4")[0]
     assert labels(first).count("person") >= 3
     (bus,) = [d.box for d in first.detections if d.label == "bus"]
     # In the photograph, 810x1080, the bus spans 20..800 by 230..750; here it is scaled by 4/9 and moved right by 140.
@@ -46,13 +47,13 @@ def test_people_and_a_bus_are_found_where_they_are(analysed: Finished) -> None:
 
 
 def test_shots_begin_at_the_cuts(analysed: Finished) -> None:
-    shots = analysed.vision("scenes.mp4").shots
+    shots = vision(analysed, "scenes.mp4").shots
     assert [(shot.start_s, shot.end_s) for shot in shots] == [(0.0, 2.0), (2.0, 4.0), (4.0, 6.0)]
-    assert [frame.shot_index for frame in analysed.frames("scenes.mp4")] == [0, 0, 1, 1, 2, 2]
+    assert [frame.shot_index for frame in frames(analysed, "scenes.mp4")] == [0, 0, 1, 1, 2, 2]
 
 
 def test_text_on_the_screen_is_read(analysed: Finished) -> None:
-    last = analysed.frames("scenes.mp4")[-1]
+    last = frames(analysed, "scenes.mp4")[-1]
     (line,) = last.text
     assert line.text.replace(" ", "") == "NIGHTREEL2026"
     assert 80 < line.box.x_px < 100
@@ -60,19 +61,19 @@ def test_text_on_the_screen_is_read(analysed: Finished) -> None:
 
 
 def test_frames_are_sampled_once_a_second(analysed: Finished) -> None:
-    frames = analysed.frames("scenes.mp4")
-    assert [frame.time_s for frame in frames] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
-    assert [frame.index for frame in frames] == list(range(6))
-    assert analysed.vision("scenes.mp4").frame_count == 6
+    sampled = frames(analysed, "scenes.mp4")
+    assert [frame.time_s for frame in sampled] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert [frame.index for frame in sampled] == list(range(6))
+    assert vision(analysed, "scenes.mp4").frame_count == 6
 
 
 def test_a_picture_that_stands_for_seconds_is_taken_once(analysed: Finished) -> None:
-    assert [frame.time_s for frame in analysed.frames("slides.mkv")] == [0.0, 1.0, 5.0]
-    assert [shot.start_s for shot in analysed.vision("slides.mkv").shots] == [0.0, 1.0, 5.0]
+    assert [frame.time_s for frame in frames(analysed, "slides.mkv")] == [0.0, 1.0, 5.0]
+    assert [shot.start_s for shot in vision(analysed, "slides.mkv").shots] == [0.0, 1.0, 5.0]
 
 
 def test_a_turned_clip_is_seen_upright(analysed: Finished) -> None:
-    upright, turned = analysed.frames("scenes.mp4")[0], analysed.frames("rotated.mp4")[0]
+    upright, turned = frames(analysed, "scenes.mp4")[0], frames(analysed, "rotated.mp4")[0]
     (as_shot,) = [d.box for d in upright.detections if d.label == "bus"]
     (as_shown,) = [d.box for d in turned.detections if d.label == "bus"]
     assert as_shown.x_px == pytest.approx(as_shot.x_px, abs=10)
@@ -82,7 +83,7 @@ def test_a_turned_clip_is_seen_upright(analysed: Finished) -> None:
 
 
 def test_ten_bit_video_under_an_awkward_name_keeps_its_colour(analysed: Finished) -> None:
-    (frame,) = analysed.frames(TEN_BIT)
+    (frame,) = frames(analysed, TEN_BIT)
     color = frame.colors[0]
     assert color.share == pytest.approx(1.0, abs=0.01)
     found = [int(color.hex[at : at + 2], 16) for at in (1, 3, 5)]
@@ -91,8 +92,8 @@ def test_ten_bit_video_under_an_awkward_name_keeps_its_colour(analysed: Finished
 
 
 def test_a_sharp_picture_measures_sharper_than_a_flat_one(analysed: Finished) -> None:
-    street, page = analysed.frames("scenes.mp4")[0], analysed.frames("scenes.mp4")[-1]
-    (plain,) = analysed.frames(TEN_BIT)
+    street, page = frames(analysed, "scenes.mp4")[0], frames(analysed, "scenes.mp4")[-1]
+    (plain,) = frames(analysed, TEN_BIT)
     assert page.brightness > street.brightness
     assert street.sharpness > 100 * max(plain.sharpness, 0.1)
 
@@ -113,12 +114,12 @@ def test_a_file_that_cannot_be_decoded_is_rejected_and_leaves_nothing_else(analy
 
 def test_what_lies_beyond_the_damage_is_analysed(analysed: Finished) -> None:
     assert analysed.phase(Phase.DECODE, "damaged.mkv").counters["frames"] < 100
-    assert analysed.frames("damaged.mkv")[-1].time_s >= 3.0
+    assert frames(analysed, "damaged.mkv")[-1].time_s >= 3.0
 
 
 def test_boxes_of_a_large_picture_are_in_its_own_pixels(analysed: Finished) -> None:
-    small = analysed.frames("scenes.mp4")[0]
-    (large,) = analysed.frames("large.png")
+    small = frames(analysed, "scenes.mp4")[0]
+    (large,) = frames(analysed, "large.png")
     (in_small,) = [d.box for d in small.detections if d.label == "bus"]
     (in_large,) = [d.box for d in large.detections if d.label == "bus"]
     assert in_large.x_px == pytest.approx(6 * in_small.x_px, abs=60)
@@ -126,9 +127,8 @@ def test_boxes_of_a_large_picture_are_in_its_own_pixels(analysed: Finished) -> N
 
 
 def test_embeddings_are_unit_vectors_that_differ_between_scenes(analysed: Finished) -> None:
-    vision, frames = analysed.vision("scenes.mp4"), analysed.frames("scenes.mp4")
-    vectors = [frame.embedding for frame in frames]
-    assert {len(vector) for vector in vectors} == {vision.embedding_dimensions} == {512}
+    vectors = [frame.embedding for frame in frames(analysed, "scenes.mp4")]
+    assert {len(vector) for vector in vectors} == {vision(analysed, "scenes.mp4").embedding_dimensions} == {512}
     assert all(sum(x * x for x in vector) == pytest.approx(1, abs=1e-3) for vector in vectors)
     cosines = [sum(a * b for a, b in zip(vectors[0], other, strict=True)) for other in vectors]
     assert cosines[1] > 0.99
@@ -136,8 +136,8 @@ def test_embeddings_are_unit_vectors_that_differ_between_scenes(analysed: Finish
 
 
 def test_tags_are_given_only_by_a_trained_clip(analysed: Finished) -> None:
-    tagged = any(frame.tags for frame in analysed.frames("scenes.mp4"))
-    assert tagged == analysed.vision("scenes.mp4").embedding_trained
+    tagged = any(frame.tags for frame in frames(analysed, "scenes.mp4"))
+    assert tagged == vision(analysed, "scenes.mp4").embedding_trained
 
 
 def test_the_contact_sheet_shows_every_frame_of_a_short_clip(analysed: Finished) -> None:
@@ -163,16 +163,16 @@ def test_every_phase_is_timed_and_counted(analysed: Finished) -> None:
     assert failed == {Phase.DECODE}  # of the clip that cannot be decoded
 
 
-def test_two_runs_write_the_same_frames(analysed: Finished, clips: Path, tmp_path: Path) -> None:
-    again = analyse(tmp_path, clips, ["scenes.mp4"])
+def test_two_runs_write_the_same_frames(analysed: Finished, bench: StageBench) -> None:
+    again = analyse(bench, "scenes.mp4")
     first = (analysed.directory("scenes.mp4") / FRAMES_FILE).read_bytes()
     assert (again.directory("scenes.mp4") / FRAMES_FILE).read_bytes() == first
 
 
-def test_bfloat16_finds_what_float32_finds(analysed: Finished, clips: Path, tmp_path: Path) -> None:
-    lighter = analyse(tmp_path, clips, ["scenes.mp4"], compute_type="bfloat16", ocr=False, detection_confidence=0.5)
+def test_bfloat16_finds_what_float32_finds(analysed: Finished, bench: StageBench) -> None:
+    lighter = analyse(bench, "scenes.mp4", compute_type="bfloat16", ocr=False, detection_confidence=0.5)
     assert lighter.exit_code == ExitCode.DONE, lighter.log
-    first, reference = lighter.frames("scenes.mp4")[0], analysed.frames("scenes.mp4")[0]
+    first, reference = frames(lighter, "scenes.mp4")[0], frames(analysed, "scenes.mp4")[0]
     sure = [d.label for d in reference.detections if d.confidence >= 0.55]
     assert set(sure) <= set(labels(first))
     assert sum(a * b for a, b in zip(first.embedding, reference.embedding, strict=True)) > 0.999
@@ -183,21 +183,21 @@ def test_bfloat16_finds_what_float32_finds(analysed: Finished, clips: Path, tmp_
     assert not [record for record in lighter.phases if record.phase is Phase.OCR]
 
 
-def test_the_interval_is_widened_to_keep_to_the_most_frames(clips: Path, tmp_path: Path) -> None:
-    sparse = analyse(tmp_path, clips, ["scenes.mp4"], max_frames=2, ocr=False)
-    assert sparse.vision("scenes.mp4").interval_s == 3.0
-    assert [frame.time_s for frame in sparse.frames("scenes.mp4")] == [0.0, 3.0]
-    assert len(sparse.vision("scenes.mp4").shots) == 3
+def test_the_interval_is_widened_to_keep_to_the_most_frames(bench: StageBench) -> None:
+    sparse = analyse(bench, "scenes.mp4", max_frames=2, ocr=False)
+    assert vision(sparse, "scenes.mp4").interval_s == 3.0
+    assert [frame.time_s for frame in frames(sparse, "scenes.mp4")] == [0.0, 3.0]
+    assert len(vision(sparse, "scenes.mp4").shots) == 3
 
 
-def test_a_clip_with_weights_gives_tags(clips: Path, tmp_path: Path) -> None:
+def test_a_clip_with_weights_gives_tags(bench: StageBench, tmp_path: Path) -> None:
     models = tmp_path / "models"
     models.mkdir()
     run_script("make_weighted_clip.py", models)
-    weighted = analyse(tmp_path, clips, ["scenes.mp4"], models=models, max_frames=2, ocr=False)
+    weighted = analyse(bench, "scenes.mp4", models=models, max_frames=2, ocr=False)
     assert weighted.exit_code == ExitCode.DONE, weighted.log
-    assert weighted.vision("scenes.mp4").embedding_trained
-    tags = [tag for frame in weighted.frames("scenes.mp4") for tag in frame.tags]
+    assert vision(weighted, "scenes.mp4").embedding_trained
+    tags = [tag for frame in frames(weighted, "scenes.mp4") for tag in frame.tags]
     assert tags
     assert {tag.label for tag in tags} <= set(read_labels())
     assert all(0.1 <= tag.score <= 1 for tag in tags)
@@ -208,15 +208,15 @@ def test_a_published_checkpoint_is_converted_without_loss(tmp_path: Path) -> Non
     assert float(printed[-1]) < 0.01
 
 
-def test_a_cpu_build_asked_for_cuda_says_so_and_does_not_fall_back(clips: Path, tmp_path: Path) -> None:
-    failed = analyse(tmp_path, clips, ["scenes.mp4"], variant=Variant.CUDA, compute_type="float16")
+def test_a_cpu_build_asked_for_cuda_says_so_and_does_not_fall_back(bench: StageBench) -> None:
+    failed = analyse(bench, "scenes.mp4", variant=Variant.CUDA, compute_type="float16")
     assert failed.exit_code == ExitCode.DEVICE_FAILED
     assert "torch" in failed.outcome.message
     assert "use the cuda image" in failed.outcome.message
     assert [item.outcome for item in failed.outcome.items] == [ItemOutcome.LEFT]
 
 
-def test_a_compute_type_that_the_cpu_lacks_is_refused(clips: Path, tmp_path: Path) -> None:
-    refused = analyse(tmp_path, clips, ["scenes.mp4"], compute_type="float16")
+def test_a_compute_type_that_the_cpu_lacks_is_refused(bench: StageBench) -> None:
+    refused = analyse(bench, "scenes.mp4", compute_type="float16")
     assert refused.exit_code == ExitCode.BUG
     assert "float32, bfloat16" in refused.outcome.message
