@@ -14,10 +14,10 @@ RUN := .venv/bin/python
 CONSOLE := .venv/.console
 DEVELOPMENT := .venv/.development
 
-SOURCES := console operators dags plugins images tests
+SOURCES := console operators dags plugins images docs tests
 LIST_FILES := git ls-files --cached --others --exclude-standard --
 
-.PHONY: help demo up down restart status logs process images test check format clean
+.PHONY: help demo up down restart status logs process images test check format docs clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z]+):.*## (.*)$$/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -51,16 +51,21 @@ images: $(CONSOLE) ## Build the images whose sources changed
 test: $(DEVELOPMENT) images ## Run the tests; ARGS="-k name tests/console" for some
 	@$(RUN) -m pytest $(ARGS)
 
-check: $(DEVELOPMENT) ## Check types, style, Dockerfiles and shell scripts; changes nothing
+check: $(DEVELOPMENT) ## Check types, style, borders between rooms, Dockerfiles and shell scripts; changes nothing
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy $(SOURCES)
 	@$(LIST_FILES) 'images/*Dockerfile*' | xargs -r .venv/bin/hadolint
 	@$(LIST_FILES) '*.sh' '.ci/run' | xargs -r .venv/bin/shellcheck
+	@$(RUN) -m pytest --quiet tests/architecture
 
 format: $(DEVELOPMENT) ## Bring Python files into the house's form
 	@$(RUN) -m ruff check --fix --quiet . || true
 	@$(RUN) -m ruff format .
+
+docs: $(DEVELOPMENT) ## Write docs/dags.md and docs/database.md anew from the DAGs and the schema
+	@AIRFLOW_HOME=$(CURDIR)/build/airflow AIRFLOW__CORE__LOAD_EXAMPLES=False PYTHONPATH=images/base:dags $(RUN) -m docs.generate_dags
+	@$(RUN) -m docs.generate_database
 
 clean: ## Remove what was built here; media, results, databases, images and .env stay
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -21,7 +21,7 @@ MARKS = {
     "success": "[green]✓[/]",
     "failed": "[red]✗[/]",
     "upstream_failed": "[red]✗[/]",
-    "skipped": "[yellow]–[/]",
+    "skipped": "[yellow]-[/]",
     "up_for_retry": "[yellow]↻[/]",
     "running": "[cyan]▶[/]",
 }
@@ -70,7 +70,9 @@ def run_job(api: AirflowApi, job: Job) -> RunState:
         ConsoleError: Airflow refuses, or does not answer for long.
     """
     conf = {"files": list(job.locations), **job.choices}
-    run = api.trigger(job.dag_id, conf, f"{'urgent' if job.urgent else 'by_hand'}__{datetime.now(UTC):%Y%m%dT%H%M%S_%f}")
+    run = api.trigger(
+        job.dag_id, conf, f"{'urgent' if job.urgent else 'by_hand'}__{datetime.now(UTC):%Y%m%dT%H%M%S_%f}"
+    )
     console.print(f"[bold]{run.dag_id}[/] {run.run_id}", highlight=False)
     console.print(f"  {api.run_url(run.dag_id, run.run_id)}", style="dim")
     shown: dict[str, str] = {}
@@ -140,7 +142,9 @@ def _main(argv: Sequence[str] | None = None) -> None:
     run = run_job(api, Job(locations, arguments.urgent, choices))
     print_report(settings, run)
     if run.state != "success":
-        raise ConsoleError(f"the run ended {run.state}; the tasks above say where, {api.run_url(run.dag_id, run.run_id)}")
+        raise ConsoleError(
+            f"the run ended {run.state}; the tasks above say where, {api.run_url(run.dag_id, run.run_id)}"
+        )
 
 
 if __name__ == "__main__":

@@ -54,9 +54,7 @@ class Fate:
     message: str = ""
 
 
-def begin_shard(
-    database: Database, places: Folders, folder: RunFolder, run: RunStart, request: RunRequest
-) -> Shard:
+def begin_shard(database: Database, places: Folders, folder: RunFolder, run: RunStart, request: RunRequest) -> Shard:
     """Find, hash and register the files asked for, and write the run's shard.
 
     Raises:

@@ -224,9 +224,7 @@ def usable_inputs(index: StageIndex) -> dict[str, str]:
     return {asset: item.fingerprint for asset, item in index.items.items() if item.outcome in USABLE}
 
 
-def _inputs_of(
-    asset_id: str, stage: Stage, upstream: Mapping[Stage, StageIndex | None]
-) -> dict[Stage, str] | None:
+def _inputs_of(asset_id: str, stage: Stage, upstream: Mapping[Stage, StageIndex | None]) -> dict[Stage, str] | None:
     inputs: dict[Stage, str] = {}
     for needed in INPUTS[stage]:
         index = upstream.get(needed)

@@ -1,6 +1,7 @@
 """What Nightreel adds to Airflow's UI. Airflow loads this module in every process, so it stays light."""
 
 from airflow.plugins_manager import AirflowPlugin
+
 from nightreel_ui.lazy import LazyApp
 
 

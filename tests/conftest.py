@@ -1,8 +1,9 @@
-"""Fixtures with a real Postgres: the server that `NIGHTREEL_TEST_DSN` names, or a container of our own image."""
+"""A private Airflow, and fixtures with a real Postgres: `NIGHTREEL_TEST_DSN`, or a container of our own image."""
 
 import os
 import secrets
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,12 @@ from console.base_image import ensure_postgres_image
 from operators.database import DRIVER, open_engine
 from operators.migrate import migrate, wait_for
 
+# A private Airflow, set up before any test imports Airflow.
+os.environ |= {
+    "AIRFLOW_HOME": tempfile.mkdtemp(prefix="nightreel-airflow-"),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "True",
+}
 
 SERVER_VARIABLE = "NIGHTREEL_TEST_DSN"
 EMPTY_ALL = text(
@@ -105,7 +112,5 @@ def _database(server: URL) -> Iterator[Engine]:
 def _docker(*arguments: str) -> str:
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True)
     if done.returncode:
-        pytest.fail(
-            f"tests need {SERVER_VARIABLE} or a Docker engine: docker {arguments[0]}: {done.stderr.strip()}"
-        )
+        pytest.fail(f"tests need {SERVER_VARIABLE} or a Docker engine: docker {arguments[0]}: {done.stderr.strip()}")
     return done.stdout.strip()

@@ -16,7 +16,7 @@ MODULES = ["process_media.process_media_dag", "remove_orphans_dag"]
 
 @pytest.fixture(scope="module")
 def dags():
-    found = {}
+    found: dict[str, DAG] = {}
     for name in MODULES:
         module = importlib.import_module(name)
         found |= {dag.dag_id: dag for dag in vars(module).values() if isinstance(dag, DAG)}

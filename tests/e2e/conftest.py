@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ class Deployment:
         return self.wait(self.api.trigger(dag_id, {"files": list(files), **choices}))
 
     def wait(self, run: RunState) -> RunState:
-        return wait_until(lambda: self.api.run(run.dag_id, run.run_id), lambda state: state.ended, RUN_LIMIT_S)
+        look = partial(self.api.run, run.dag_id, run.run_id)
+        ended: RunState = wait_until(look, lambda state: state.ended, RUN_LIMIT_S)
+        return ended
 
     def task_states(self, run: RunState) -> dict[str, str | None]:
         return {task.task_id: task.state for task in self.api.tasks(run.dag_id, run.run_id)}

@@ -6,10 +6,13 @@ import shutil
 import signal
 import subprocess
 import time
+from functools import partial
+from operator import eq
 
 import pytest
 
 from console.engine import docker
+from operators.shard import RunFolder
 from tests.corpus.cases import CORPUS
 from tests.corpus.make_corpus import make_corpus
 from tests.e2e.conftest import wait_until
@@ -76,7 +79,7 @@ def test_a_retry_joins_the_container_that_its_killed_task_left(deployment, narra
 
 
 def test_cancelling_removes_the_container_within_ten_seconds(deployment, narration):
-    run, container_id = start_transcription(deployment, narration, "cancelled.mp4")
+    run, _container_id = start_transcription(deployment, narration, "cancelled.mp4")
     time.sleep(2)
     cancelled_s = time.monotonic()
     deployment.api.set_run_state(run.dag_id, run.run_id, "failed")
@@ -90,21 +93,22 @@ def test_cancelling_removes_the_container_within_ten_seconds(deployment, narrati
     assert [row["outcome"] for row in attempts] == ["cancelled"]
 
 
+def items_begun(deployment, run):
+    """How many tries of the transcription have come to an item."""
+    folder = RunFolder(deployment.settings.work, run.dag_id, run.run_id).path / "audio_transcribe"
+    return len(list(folder.glob("try-*/current_item")))
+
+
+def running_container(deployment, run):
+    return next(c["id"] for c in map(container, deployment.containers(run)) if c["status"] == "running")
+
+
 def test_a_container_whose_item_dies_twice_gives_that_item_up(deployment, narration, speech):
     """SIGKILL of the container itself, each time it is on the first item: the other is done all the same."""
-    run, container_id = start_transcription(deployment, narration, "deadly.mp4")
-    for _ in range(2):
-        docker("kill", "--signal", "KILL", container_id)
-        container_id = wait_until(
-            lambda gone=container_id: [
-                c["id"]
-                for c in map(container, deployment.containers(run))
-                if c["id"] != gone and c["status"] == "running"
-            ]
-            or (deployment.api.run(run.dag_id, run.run_id).ended and ["ended"]),
-            bool,
-            120,
-        )[0]
+    run, _container_id = start_transcription(deployment, narration, "deadly.mp4")
+    for number in (1, 2):
+        wait_until(partial(items_begun, deployment, run), partial(eq, number), 120)
+        docker("kill", "--signal", "KILL", running_container(deployment, run))
     run = deployment.wait(run)
     assert run.state == "failed"
     items = deployment.run_rows(
@@ -130,8 +134,8 @@ def test_a_running_stage_is_shut_in(deployment, narration):
     writable = {mount["Destination"] for mount in told["Mounts"] if mount["RW"]}
     assert all(path == "/work" or path.endswith("/audio.transcribe") for path in writable)
     assert {"/media/archive", "/media/inbox", "/results"} == {m["Destination"] for m in told["Mounts"] if not m["RW"]}
-    processes = docker("top", container_id, "-eo", "uid,cmd").splitlines()[1:]
-    assert {line.split()[0] for line in processes} == {"10001"}
+    processes = docker("top", container_id, "-eo", "pid,uid,cmd").splitlines()[1:]
+    assert {line.split()[1] for line in processes} == {"10001"}
     deployment.api.set_run_state(run.dag_id, run.run_id, "failed")
 
 

@@ -18,6 +18,7 @@ from stage_attempt where dag_id = :dag_id and run_id = :run_id order by started_
 ITEMS = "select path, outcome, reason, message from run_item where dag_id = :dag_id and run_id = :run_id"
 STAGE_TASKS = {"media_probe", "media_extract", "audio_transcribe", "vision_analyze", "nlp_enrich"}
 
+
 @pytest.fixture(scope="module")
 def first_run(deployment):
     return deployment.run("archive")

@@ -1,4 +1,4 @@
-from operators.orphans import StageContainer, find_orphans
+from operators.orphans import StageContainer, TaskStates, find_orphans
 from stage_contract.request import TaskKey
 
 
@@ -7,7 +7,7 @@ def container(name, run_id="run", task_id="media_probe", dag_id="process_media")
 
 
 def test_only_containers_of_ended_or_unknown_tasks_are_orphans():
-    states = {
+    states: TaskStates = {
         "run": {"media_probe": "running", "media_extract": "failed", "vision_analyze": "up_for_retry"},
         "cleared": {"media_probe": None},
     }
@@ -25,7 +25,7 @@ def test_only_containers_of_ended_or_unknown_tasks_are_orphans():
 def test_airflow_is_asked_once_per_dag_with_each_run_once():
     asked = []
 
-    def states_of(dag_id, run_ids):
+    def states_of(dag_id: str, run_ids: list[str]) -> TaskStates:
         asked.append((dag_id, run_ids))
         return {}
 

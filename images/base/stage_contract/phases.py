@@ -20,8 +20,8 @@ class PhaseRecord(BaseModel):
 
     `asset_id` is null for what the whole shard shares. `started_at` is UTC; `duration_s` is the time
     worked, `span_s` the time from the first start to the last end (longer when the phase came in
-    turns with others), both from the monotonic clock. Peaks are MiB: resident memory of the process during the phase (or of its
-    largest child so far, when that is more), and VRAM where there is a device.
+    turns with others), both from the monotonic clock. Peaks are MiB: resident memory of the process
+    during the phase (or of its largest child so far, when that is more), and VRAM where there is a device.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -51,7 +51,8 @@ def spoken(text, start_s=0.0, word_s=0.4):
 
 @st.composite
 def segment_lists(draw):
-    segments, time_s = [], draw(st.floats(0, 100_000))
+    segments: list[Segment] = []
+    time_s = draw(st.floats(0, 100_000))
     for specs in draw(st.lists(st.lists(word_specs, min_size=1, max_size=12), max_size=6)):
         words = []
         for gap_s, length_s, text in specs:

@@ -1,13 +1,11 @@
 """What the vision image's build files say."""
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 
 from stage_contract.vocabulary import Variant
-from vision_stage.worker import AnalyzeWorker
 
 IMAGE = Path(__file__).parents[3] / "images" / "vision"
 BASE_LOCK = IMAGE.parent / "base" / "requirements.lock"
@@ -21,11 +19,6 @@ def pins(lock: Path) -> dict[str, str]:
     found = [re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)", line) for line in lines]
     assert all(found), [line for line, pin in zip(lines, found, strict=True) if not pin]
     return {re.sub(r"[-_.]+", "-", pin[1]).lower(): pin[2] for pin in found if pin}
-
-
-def test_the_label_names_the_version_that_the_worker_has() -> None:
-    (label,) = re.findall(r"^LABEL nightreel\.stages='(.+)'$", (IMAGE / "Dockerfile").read_text(), re.MULTILINE)
-    assert json.loads(label) == {AnalyzeWorker.stage: AnalyzeWorker.version}
 
 
 @pytest.mark.parametrize("name", LOCKS)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from nlp_stage.worker import EnrichWorker
 from operators.routing import image_for
 from stage_contract.models import ModelRef
 from stage_contract.outputs import Enrichment, Transcript
@@ -199,9 +198,3 @@ def test_an_image_without_an_entity_model_says_so(
 
 def test_the_installed_packages_satisfy_each_other() -> None:
     assert "No broken requirements found" in run_program(IMAGE, ["pip", "check"]).stdout
-
-
-def test_the_label_tells_the_version_of_the_worker() -> None:
-    dockerfile = Path(__file__).parents[3] / "images" / "nlp" / "Dockerfile"
-    expected = json.dumps({EnrichWorker.stage: EnrichWorker.version})
-    assert f"LABEL nightreel.stages='{expected}'" in dockerfile.read_text()

@@ -1,18 +1,14 @@
 """The media image by itself: what a request can ask, what changes under a stage's hands, what ffmpeg may open."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from media_stage.extract import ExtractWorker
-from media_stage.probe import ProbeWorker
-from stage_contract.models import STAGES_LABEL
 from stage_contract.vocabulary import ExitCode, ItemOutcome, Reason, Stage
 from tests.corpus.cases import MARKER
 from tests.corpus.make_corpus import MEDIA_IMAGE
-from tests.stage_container import Finished, StageBench, image_label, image_user, read_only, run_program
+from tests.stage_container import Finished, StageBench, read_only, run_program
 
 
 @pytest.fixture
@@ -31,15 +27,6 @@ def probe(bench: StageBench, *paths: str, **parameters: float) -> Finished:
 def reason(done: Finished, path: str) -> Reason | None:
     asset_id = done.item(path).asset_id
     return next(report.reason for report in done.outcome.items if report.asset_id == asset_id)
-
-
-def test_the_label_names_the_stages_versions() -> None:
-    workers = (ProbeWorker, ExtractWorker)
-    assert json.loads(image_label(MEDIA_IMAGE, STAGES_LABEL)) == {worker.stage: worker.version for worker in workers}
-
-
-def test_the_image_runs_as_a_normal_user() -> None:
-    assert image_user(MEDIA_IMAGE) == "nightreel"
 
 
 def test_a_file_that_vanishes_between_the_stages_is_rejected_and_the_other_goes_on(bench: StageBench) -> None:
