@@ -162,12 +162,14 @@ class StageBench:
         ended = _run(image, ["--request", "/work/request.json"], volumes, self.limits, user=STAGE_USER)
         log = ended.stdout + ended.stderr
         assert (attempt / OUTCOME_FILE).exists(), log
+        outcome = StageOutcome.model_validate_json((attempt / OUTCOME_FILE).read_bytes())
+        assert outcome.exit_code == ended.exit_code, log
         return Finished(
             request=request,
             results=self.results,
             exit_code=ended.exit_code,
             log=log,
-            outcome=StageOutcome.model_validate_json((attempt / OUTCOME_FILE).read_bytes()),
+            outcome=outcome,
             phases=tuple(read_phases(attempt / PHASES_FILE)),
         )
 

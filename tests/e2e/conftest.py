@@ -32,6 +32,11 @@ class Deployment:
     api: AirflowApi
     demo_files: tuple[DemoFile, ...]
 
+    @property
+    def demo_locations(self) -> list[str]:
+        """The demo's files below the media mount."""
+        return [f"archive/{file.path.relative_to(self.settings.archive)}" for file in self.demo_files]
+
     def run(self, *files: str, dag_id: str = "process_media", **choices: Any) -> RunState:
         """Process files below the media mount and wait for the end."""
         return self.wait(self.api.trigger(dag_id, {"files": list(files), **choices}))

@@ -12,7 +12,9 @@ from operator import eq
 import pytest
 
 from console.engine import docker
+from operators.container import ContainerIdentity
 from operators.shard import RunFolder
+from stage_contract.request import TaskKey
 from tests.corpus.cases import CORPUS
 from tests.corpus.make_corpus import make_corpus
 from tests.e2e.conftest import wait_until
@@ -157,3 +159,14 @@ def test_every_bad_file_has_its_outcome_and_the_good_one_is_done(deployment, cor
     assert all(row["reason"] and len(row["message"]) > 15 for row in rows if row["outcome"] == "rejected")
     assert corpus_run.state == "success"
     assert len(CORPUS) >= 20
+
+
+def test_a_container_of_a_run_that_is_no_more_is_removed(deployment):
+    task = TaskKey(dag_id="process_media", run_id="deleted long ago", task_id="media_probe", try_number=4)
+    identity = ContainerIdentity(deployment.settings.project, task)
+    labels = [part for name, value in identity.labels.items() for part in ("--label", f"{name}={value}")]
+    orphan = docker("run", "--detach", *labels, "--entrypoint", "sleep", "nightreel/media:cpu", "600")
+    assert orphan in deployment.containers()
+    run = deployment.wait(deployment.api.trigger("remove_orphans", {}))
+    assert run.state == "success"
+    assert orphan not in deployment.containers()

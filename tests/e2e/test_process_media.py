@@ -21,12 +21,12 @@ STAGE_TASKS = {"media_probe", "media_extract", "audio_transcribe", "vision_analy
 
 @pytest.fixture(scope="module")
 def first_run(deployment):
-    return deployment.run("archive")
+    return deployment.run(*deployment.demo_locations)
 
 
 @pytest.fixture(scope="module")
 def second_run(deployment, first_run):
-    return deployment.run("archive")
+    return deployment.run(*deployment.demo_locations)
 
 
 def test_a_good_run_is_green_though_one_file_is_broken(deployment, first_run):
@@ -121,7 +121,7 @@ def test_publishing_again_changes_no_row(deployment, second_run):
         for table in tables
     )
     before = deployment.rows(sql)
-    assert deployment.run("archive").state == "success"
+    assert deployment.run(*deployment.demo_locations).state == "success"
     assert deployment.rows(sql) == before
 
 
