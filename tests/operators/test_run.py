@@ -83,7 +83,8 @@ def test_a_stage_that_was_not_asked_for_is_not_missed():
 
 
 def test_the_summary_counts_by_outcome():
-    items = [RunItem("archive", str(n), None, outcome) for n, outcome in enumerate(["done", "done", "rejected"])]
+    outcomes = RunItemOutcome.DONE, RunItemOutcome.DONE, RunItemOutcome.REJECTED
+    items = [RunItem("archive", str(n), None, outcome) for n, outcome in enumerate(outcomes)]
     assert summary(items) == "2 done, 1 rejected"
 
 

@@ -6,7 +6,6 @@ from rapidocr import RapidOCR
 
 from stage_contract.outputs import Box, TextLine
 
-
 BLOCK_PX = 16
 # Of 255. Compression alone moves a still picture's blocks by less than 1; one new digit moves some by 20 and more.
 UNCHANGED_DIFFERENCE = 3.0
