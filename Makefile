@@ -9,7 +9,9 @@ SHELL := /bin/bash
 unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3.11
-RUN := .venv/bin/python
+# As a person typed it: a $ in a file's name is a letter like any other.
+override export FILE := $(value FILE)
+PY := .venv/bin/python
 # Stamps: what .venv holds.
 CONSOLE := .venv/.console
 DEVELOPMENT := .venv/.development
@@ -17,55 +19,61 @@ DEVELOPMENT := .venv/.development
 SOURCES := console operators dags plugins images docs tests
 LIST_FILES := git ls-files --cached --others --exclude-standard --
 
-.PHONY: help demo up down restart status logs process images test check format docs clean
+.PHONY: help demo up down restart status logs process report psql images test check format docs clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z]+):.*## (.*)$$/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 demo: up ## Start everything and take three sample files through it
-	@$(RUN) -m console.demo
+	@$(PY) -m console.demo
 
 up: images ## Start the services, or apply what changed, and wait until all are healthy
-	@$(RUN) -m console.stack up
+	@$(PY) -m console.stack up
 
 down: $(CONSOLE) ## Stop the services; databases, results and logs stay
-	@$(RUN) -m console.stack down
+	@$(PY) -m console.stack down
 
 restart: $(CONSOLE) ## Restart Airflow, so that changed operators and plugins are read
-	@$(RUN) -m console.stack restart
+	@$(PY) -m console.stack restart
 
 status: $(CONSOLE) ## Say how each service is
-	@$(RUN) -m console.stack status
+	@$(PY) -m console.stack status
 
 logs: $(CONSOLE) ## Follow the services' logs; SERVICE=scheduler for one
-	@$(RUN) -m console.stack logs $(SERVICE)
+	@$(PY) -m console.stack logs $(SERVICE)
 
 process: $(CONSOLE) ## Take FILE=clip.mp4 through the pipeline; URGENT=1, ARGS="--language en"
-	@$(if $(FILE),,$(error FILE must name a media file: make process FILE=clip.mp4))$(RUN) -m console.engine
-	@$(RUN) -m console.process $(if $(URGENT),--urgent) $(ARGS) -- "$$FILE"
+	@$(if $(FILE),,$(error FILE must name a media file: make process FILE=clip.mp4))$(PY) -m console.engine
+	@$(PY) -m console.process $(if $(URGENT),--urgent) $(ARGS) -- "$$FILE"
+
+report: $(CONSOLE) ## Print what a run found and where its time went: RUN=its id, DAG=process_media_urgent
+	@$(if $(RUN),,$(error RUN must be a run's id, as Airflow shows it: make report RUN=manual__2026…))$(PY) -m console.stack report --dag-id "$(or $(DAG),process_media)" --run-id "$(RUN)"
+
+psql: $(CONSOLE) ## Open the media database
+	@$(PY) -m console.stack psql $(ARGS)
 
 images: $(CONSOLE) ## Build the images whose sources changed
-	@$(RUN) -m console.engine
-	@$(RUN) -m console.images
+	@$(PY) -m console.engine
+	@$(PY) -m console.images
 
 test: $(DEVELOPMENT) images ## Run the tests; ARGS="-k name tests/console" for some
-	@$(RUN) -m pytest $(ARGS)
+	@$(PY) -m pytest $(ARGS)
 
 check: $(DEVELOPMENT) ## Check types, style, borders between rooms, Dockerfiles and shell scripts; changes nothing
-	@$(RUN) -m ruff check .
-	@$(RUN) -m ruff format --check .
-	@$(RUN) -m mypy $(SOURCES)
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy $(SOURCES)
 	@$(LIST_FILES) 'images/*Dockerfile*' | xargs -r .venv/bin/hadolint
 	@$(LIST_FILES) '*.sh' '.ci/run' | xargs -r .venv/bin/shellcheck
-	@$(RUN) -m pytest --quiet tests/architecture
+	@$(PY) -m pytest --quiet tests/architecture
 
 format: $(DEVELOPMENT) ## Bring Python files into the house's form
-	@$(RUN) -m ruff check --fix --quiet . || true
-	@$(RUN) -m ruff format .
+	@$(PY) -m ruff check --fix --quiet . || true
+	@$(PY) -m ruff format .
 
 docs: $(DEVELOPMENT) ## Write docs/dags.md and docs/database.md anew from the DAGs and the schema
-	@AIRFLOW_HOME=$(CURDIR)/build/airflow AIRFLOW__CORE__LOAD_EXAMPLES=False PYTHONPATH=images/base:dags $(RUN) -m docs.generate_dags
-	@$(RUN) -m docs.generate_database
+	@AIRFLOW_HOME=$(CURDIR)/build/airflow AIRFLOW__CORE__LOAD_EXAMPLES=False PYTHONPATH=images/base:dags $(PY) -m docs.generate_dags
+	@$(PY) -m docs.generate_database
 
 clean: ## Remove what was built here; media, results, databases, images and .env stay
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -85,10 +93,10 @@ clean: ## Remove what was built here; media, results, databases, images and .env
 
 $(CONSOLE): console/requirements.txt requirements.txt | .venv/bin/python
 	@echo "install the console's libraries"
-	@$(RUN) -m pip --disable-pip-version-check install --quiet --only-binary :all: --requirement console/requirements.txt --constraint requirements.txt
+	@$(PY) -m pip --disable-pip-version-check install --quiet --only-binary :all: --requirement console/requirements.txt --constraint requirements.txt
 	@touch $@
 
 $(DEVELOPMENT): requirements.txt requirements-dev.txt $(CONSOLE)
 	@echo 'install Airflow and the tools for tests and checks'
-	@$(RUN) -m pip --disable-pip-version-check install --quiet --only-binary :all: --no-deps --requirement requirements.txt --requirement requirements-dev.txt
+	@$(PY) -m pip --disable-pip-version-check install --quiet --only-binary :all: --no-deps --requirement requirements.txt --requirement requirements-dev.txt
 	@touch $@

@@ -44,7 +44,7 @@ def main() -> None:
     api = AirflowApi(settings.airflow_url, settings.airflow_user, settings.airflow_password)
     say("")
     run = run_job(api, Job(tuple(f"archive/{file.path.relative_to(settings.archive)}" for file in files)))
-    print_report(settings, run)
+    print_report(run)
     if run.state != "success":
         raise ConsoleError(f"the run ended {run.state}; see {api.run_url(run.dag_id, run.run_id)}")
     for file in files:
@@ -74,7 +74,7 @@ def _say_where_to_look(settings: Settings, run_url: str, elapsed_s: float) -> No
     say(f"  The run          {run_url}")
     say(f"  Log in           {settings.airflow_user}, AIRFLOW_ADMIN_PASSWORD in .env")
     say(f"  Files            {settings.results}/assets")
-    say("  Database         docker compose exec postgres psql -U media media")
+    say("  Database         make psql")
     say("  Your own media   make process FILE=/path/to/tape.mp4, or set NIGHTREEL_ARCHIVE in .env")
     say(f"\nThe demo took {elapsed_s:.0f} s.")
 

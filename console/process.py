@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from console.airflow_api import AirflowApi, RunState, TaskState
-from console.settings import Settings, load_settings
-from console.stack import run_in_scheduler
+from console.settings import load_settings
+from console.stack import report
 from console.terminal import ConsoleError, console, guard, progress, say
 
 POLL_EVERY_S = 1.0
@@ -87,12 +87,10 @@ def run_job(api: AirflowApi, job: Job) -> RunState:
     return run
 
 
-def print_report(settings: Settings, run: RunState) -> None:
+def print_report(run: RunState) -> None:
     """Print the run's summary, made next to the database."""
     say("")
-    command = ["python", "-m", "operators.report", "--dag-id", run.dag_id, "--run-id", run.run_id]
-    colour = ["--color"] if console.is_terminal else []
-    run_in_scheduler(settings, [*command, "--results", str(settings.results), *colour])
+    report(["--dag-id", run.dag_id, "--run-id", run.run_id])
 
 
 def _running(tasks: Sequence[TaskState]) -> str:
@@ -140,7 +138,7 @@ def _main(argv: Sequence[str] | None = None) -> None:
         choices["stages"] = arguments.stages
     api = AirflowApi(settings.airflow_url, settings.airflow_user, settings.airflow_password)
     run = run_job(api, Job(locations, arguments.urgent, choices))
-    print_report(settings, run)
+    print_report(run)
     if run.state != "success":
         raise ConsoleError(
             f"the run ended {run.state}; the tasks above say where, {api.run_url(run.dag_id, run.run_id)}"

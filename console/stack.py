@@ -102,6 +102,21 @@ def logs(services: Sequence[str]) -> None:
     os.execvpe("docker", ["docker", "compose", "logs", "--follow", "--tail", "100", *services], environment)  # noqa: S606
 
 
+def psql(arguments: Sequence[str]) -> None:
+    """Open the media database in Postgres' own client, in its container."""
+    compose = ["docker", "compose", "exec", *([] if sys.stdin.isatty() else ["--no-TTY"]), "postgres"]
+    command = [*compose, "psql", "--username=media", "media", *arguments]
+    os.execvpe("docker", command, compose_environment(load_settings()))  # noqa: S606
+
+
+def report(arguments: Sequence[str]) -> None:
+    """Print the report of a run: what it found, and where its time went."""
+    settings = load_settings()
+    colour = ["--color"] if console.is_terminal else []
+    command = ["python", "-m", "operators.report", "--results", str(settings.results), *colour, *arguments]
+    run_in_scheduler(settings, command)
+
+
 def status() -> None:
     """Print each service's state and where Airflow answers.
 
@@ -264,21 +279,29 @@ def _failure(settings: Settings, log: Path) -> str:
 
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="make", description=__doc__)
-    parser.add_argument("command", choices=["up", "down", "restart", "logs", "status"])
-    parser.add_argument("services", nargs="*", help="for logs: of these services only")
-    arguments = parser.parse_args()
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("up", "down", "restart", "status"):
+        commands.add_parser(name)
+    commands.add_parser("logs").add_argument("arguments", nargs="*", metavar="SERVICE", help="of these only")
+    for name in ("psql", "report"):
+        commands.add_parser(name).add_argument("arguments", nargs=argparse.REMAINDER, help="passed on")
+    given = parser.parse_args()
     ensure_engine()
-    match arguments.command:
+    match given.command:
         case "up":
             up()
-        case "logs":
-            logs(arguments.services)
         case "down":
             down()
         case "restart":
             restart()
         case "status":
             status()
+        case "logs":
+            logs(given.arguments)
+        case "psql":
+            psql(given.arguments)
+        case "report":
+            report(given.arguments)
 
 
 if __name__ == "__main__":
