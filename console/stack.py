@@ -279,13 +279,8 @@ def _failure(settings: Settings, log: Path) -> str:
 
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="make", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("up", "down", "restart", "status"):
-        commands.add_parser(name)
-    commands.add_parser("logs").add_argument("arguments", nargs="*", metavar="SERVICE", help="of these only")
-    for name in ("psql", "report"):
-        commands.add_parser(name).add_argument("arguments", nargs=argparse.REMAINDER, help="passed on")
-    given = parser.parse_args()
+    parser.add_argument("command", choices=["up", "down", "restart", "status", "logs", "psql", "report"])
+    given, passed_on = parser.parse_known_args()
     ensure_engine()
     match given.command:
         case "up":
@@ -297,11 +292,11 @@ def _main() -> None:
         case "status":
             status()
         case "logs":
-            logs(given.arguments)
+            logs(passed_on)
         case "psql":
-            psql(given.arguments)
+            psql(passed_on)
         case "report":
-            report(given.arguments)
+            report(passed_on)
 
 
 if __name__ == "__main__":
