@@ -52,9 +52,9 @@ report: $(CONSOLE) ## Print what a run found and where its time went: RUN=its id
 psql: $(CONSOLE) ## Open the media database
 	@$(PY) -m console.stack psql $(ARGS)
 
-images: $(CONSOLE) ## Build the images whose sources changed
+images: $(CONSOLE) ## Build the images whose sources changed; VARIANT=cuda for those of a GPU
 	@$(PY) -m console.engine
-	@$(PY) -m console.images
+	@$(PY) -m console.images $(if $(VARIANT),--variant $(VARIANT))
 
 test: $(DEVELOPMENT) images ## Run the tests; ARGS="-k name tests/console" for some
 	@$(PY) -m pytest $(ARGS)

@@ -127,6 +127,8 @@ class StageOperator(DockerOperator):
             attempt.follow_container(self.container["Id"], started_by)
             verdict, made = self._follow(attempt, places, run_folder, started_by)
             items |= made
+            if given_up and verdict.action in (Action.SUCCEED, Action.SKIP):
+                verdict = Verdict(Action.FAIL, AttemptOutcome.FAILED, _tally(items))
         run_folder.write_index(StageIndex(stage=self.stage, items=items))
         return verdict, items
 
