@@ -15,7 +15,7 @@ ATTEMPTS = """
 select task_id, outcome, try_number, joined_try_number, container_id, image_digest, models, message
 from stage_attempt where dag_id = :dag_id and run_id = :run_id order by started_at
 """
-ITEMS = "select path, outcome, reason, message from run_item where dag_id = :dag_id and run_id = :run_id"
+ITEMS = "select asset_id, path, outcome, reason, message from run_item where dag_id = :dag_id and run_id = :run_id"
 STAGE_TASKS = {"media_probe", "media_extract", "audio_transcribe", "vision_analyze", "nlp_enrich"}
 
 
@@ -60,26 +60,37 @@ def test_a_person_is_seen_in_the_speech(deployment, first_run, speech):
     assert labels[0]["label"] == "person"
 
 
-def test_what_was_said_can_be_searched_and_enriched(deployment, first_run, speech):
-    counts = deployment.rows(
-        "select (select count(*) from transcript_segment) as segments, (select count(*) from entity) as entities, "
-        "(select count(*) from sentiment where segment_index is null) as sentiments, "
-        "(select count(*) from frame_embedding where not trained) as untrained_embeddings, "
-        "(select count(*) from frame_tag) as tags"
-    )[0]
-    assert counts["segments"] >= 2
-    assert counts["entities"] >= 4
-    assert counts["sentiments"] == 2
+@pytest.fixture(scope="module")
+def done_assets(deployment, first_run):
+    return {row["asset_id"] for row in deployment.run_rows(ITEMS, first_run) if row["outcome"] == "done"}
+
+
+def test_what_was_said_and_seen_is_in_the_database(deployment, done_assets):
+    def count(what):
+        return deployment.rows(f"select count(*) as n from {what}", assets=list(done_assets))[0]["n"]  # noqa: S608
+
+    assert count("transcript_segment where asset_id = any(:assets)") >= 2
+    assert count("entity where asset_id = any(:assets)") >= 4
+    assert count("sentiment where asset_id = any(:assets) and segment_index is null") == len(done_assets) == 2
     # No trained CLIP can be had from package registries: vectors are there, tags must not be.
-    assert (counts["tags"] == 0) == (counts["untrained_embeddings"] > 0)
+    untrained = count("frame_embedding where asset_id = any(:assets) and not trained")
+    assert (count("frame_tag where asset_id = any(:assets)") == 0) == (untrained > 0)
 
 
-def test_subtitles_and_contact_sheet_are_files(deployment, first_run):
-    results = deployment.settings.results / "assets"
-    for name in ("transcript.srt", "transcript.vtt", "contact_sheet.jpg"):
-        files = list(results.glob(f"*/*/*/{name}"))
-        assert len(files) == 2
-        assert all(file.stat().st_size > 50 for file in files)
+def test_what_was_said_can_be_searched(deployment, done_assets):
+    with deployment.media_database().connect() as connection:
+        found = connection.execute(
+            query("search_transcripts"),
+            {"query": "printing or negotiations or americans", "language": None, "limit": 10, "offset": 0},
+        ).all()
+    assert {row.asset_id for row in found} & done_assets
+
+
+def test_subtitles_and_contact_sheet_are_files(deployment, done_assets):
+    for asset in done_assets:
+        for name in ("transcript.srt", "transcript.vtt", "contact_sheet.jpg"):
+            files = list((deployment.settings.results / "assets" / asset).glob(f"*/*/{name}"))
+            assert [file.stat().st_size > 50 for file in files] == [True]
 
 
 def test_every_attempt_says_what_ran(deployment, first_run):
