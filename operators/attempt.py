@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from airflow.sdk import Context
 from airflow.sdk.types import DagRunProtocol
@@ -34,6 +34,7 @@ class Attempt:
         self.database = connect()
         self.exit_code: int | None = None
         self._phases: list[PhaseRecord] = []
+        self._begun_at = datetime.now(UTC)
 
     @classmethod
     def begin(cls, context: Context, stage: Stage | None = None) -> "Attempt":
@@ -44,7 +45,9 @@ class Attempt:
         before = [*context["task"].upstream_task_ids, running.task_id]
         upstream_at = last_finished(attempt.database, running.dag_id, running.run_id, before)
         begin_attempt(attempt.database, attempt.task, stage, running.start_date, upstream_at)
-        attempt._add(Phase.QUEUE, upstream_at or asked_at(dag_run), running.start_date)
+        # Asked again: a try that died without a word was ended by the line before, and its time is no wait.
+        waiting_since = last_finished(attempt.database, running.dag_id, running.run_id, before)
+        attempt._add(Phase.QUEUE, _waiting_since(waiting_since, dag_run), running.start_date)
         attempt._add(Phase.TASK_START, running.start_date, begun_at)
         return attempt
 
@@ -56,7 +59,8 @@ class Attempt:
         """
         counters: dict[str, float] = {}
         now = datetime.now(UTC)
-        started_at = min(since or now, now)
+        # Of a container that ended before this attempt began, only our own time counts.
+        started_at = min(max(since, self._begun_at), now) if since else now
         earlier_s = (now - started_at).total_seconds()
         started_s = time.monotonic()
         outcome = PhaseOutcome.FAILED
@@ -67,10 +71,9 @@ class Attempt:
             duration_s = earlier_s + time.monotonic() - started_s
             self._append(phase, started_at, duration_s, outcome, counters)
 
-    def adopt(self, container_phases: Sequence[PhaseRecord]) -> datetime | None:
-        """Take over the phases that the container wrote. Returns the end of the last one."""
+    def adopt(self, container_phases: Sequence[PhaseRecord]) -> None:
+        """Take over the phases that the container wrote."""
         self._phases.extend(container_phases)
-        return max((phase.started_at + timedelta(seconds=phase.span_s) for phase in container_phases), default=None)
 
     def describe(self, variant: Variant, image: StageImage, compute_type: str) -> None:
         """Record what runs."""
@@ -119,6 +122,11 @@ class Attempt:
                 counters=counters,
             )
         )
+
+
+def _waiting_since(upstream_at: datetime | None, dag_run: DagRunProtocol) -> datetime:
+    # In a run that was cleared, what ended before it was asked for again is no beginning of a wait.
+    return max(upstream_at, asked_at(dag_run)) if upstream_at else asked_at(dag_run)
 
 
 def asked_at(dag_run: DagRunProtocol) -> datetime:

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from operators.catalog import Location, Registered, RejectedLocation, find_media, register, resolve
 from operators.database import Database
-from operators.errors import ChoiceInvalid, ShardMissing
+from operators.errors import ChoiceInvalid, NightreelError, ShardMissing
 from operators.publish import publish_asset
 from operators.routing import INPUTS, with_prerequisites
 from operators.settings import Folders
@@ -19,6 +19,7 @@ from operators.shard import USABLE, RunFolder, Shard, ShardItem, ShardLocation, 
 from operators.timings import (
     RunItem,
     RunItemOutcome,
+    RunOutcome,
     RunStart,
     begin_run,
     finish_run,
@@ -61,6 +62,7 @@ def begin_shard(database: Database, places: Folders, folder: RunFolder, run: Run
         ChoiceInvalid: nothing was asked for, nothing was found, or more than a run can take.
     """
     begin_run(database, run)
+    folder.forget_shard()
     locations = _locations(database, places.media_roots, request)
     if not locations:
         raise ChoiceInvalid(
@@ -81,13 +83,15 @@ def begin_shard(database: Database, places: Folders, folder: RunFolder, run: Run
 def publish_run(database: Database, places: Folders, folder: RunFolder, dag_id: str, run_id: str) -> list[RunItem]:
     """Load every result of the run into the database and record what became of each file.
 
-    What cannot be loaded is recorded as failed; the others are loaded all the same.
+    What cannot be loaded is recorded as failed; the others are loaded all the same. A database that is away
+    is no asset's fault: that error passes, and the task is tried again.
 
     Raises:
         ShardMissing: the run never found its assets.
     """
     shard = folder.read_shard()
     if shard is None:
+        finish_run(database, dag_id, run_id, datetime.now(UTC), RunOutcome.FAILED)
         raise ShardMissing("there is nothing to publish: find_assets did not end; see its log")
     indexes = {stage: folder.read_index(stage) for stage in shard.stages}
     fates: dict[str, Fate] = {}
@@ -97,7 +101,7 @@ def publish_run(database: Database, places: Folders, folder: RunFolder, dag_id: 
             published = publish_asset(database, places.results, item.asset_id, _complete(item.asset_id, indexes))
             changes = ", ".join(f"{stage} {what}" for stage, what in published.stages.items())
             log.info("[%d/%d] %s %s: %s", number, len(shard.items), item.source, fate.outcome, changes or "nothing")
-        except Exception as error:
+        except NightreelError as error:
             log.exception("[%d/%d] %s could not be published", number, len(shard.items), item.source)
             fate = Fate(RunItemOutcome.FAILED, message=f"publish: {error}")
         fates[item.asset_id] = fate

@@ -96,6 +96,14 @@ class RunFolder:
         """The run's assets; none when it has not found them yet."""
         return self._read("shard.json", Shard)
 
+    def forget_shard(self) -> None:
+        """Before a run finds its assets anew: should that fail, the old shard must not pass for the new one."""
+        (self.path / "shard.json").unlink(missing_ok=True)
+
+    def forget_index(self, stage: Stage) -> None:
+        """Before a stage goes anew: should it fail, what it made before must not pass for what it made now."""
+        (self.path / f"{stage}.json").unlink(missing_ok=True)
+
     def write_index(self, index: StageIndex) -> None:
         """Say what a stage made of the assets, so that later stages know what to read."""
         write_durably(self.path / f"{index.stage}.json", index.model_dump_json(indent=1))
@@ -111,6 +119,11 @@ class RunFolder:
     def attempt(self, task: TaskKey) -> Path:
         """The folder of one attempt at one task: its request, phases and outcome."""
         return self.task_folder(task) / f"try-{task.try_number}"
+
+    def tries(self, task: TaskKey, first: int) -> list[Path]:
+        """The folders of the tries from `first` up to the one before `task`."""
+        numbers = range(first, task.try_number)
+        return [self.attempt(task.model_copy(update={"try_number": number})) for number in numbers]
 
     def task_folder(self, task: TaskKey) -> Path:
         """The folder of all attempts at one task, `try-1`, `try-2` and so on."""

@@ -28,6 +28,7 @@ from operators.routing import INPUTS, DevicePolicy, choose_variant, image_for
 from operators.settings import Folders, container_limits, folders, gpu_devices, stack_name
 from operators.shard import RunFolder, StageIndex, StageItem
 from operators.stage_plan import (
+    STOPPED_FILE,
     Action,
     AttemptOutcome,
     StageChoice,
@@ -37,8 +38,10 @@ from operators.stage_plan import (
     after_container,
     full_parameters,
     judge,
+    over_all,
     plan_stage,
     set_aside_killers,
+    without_container,
 )
 from stage_contract.models import MODELS_LABEL, STAGES_LABEL, parse_models
 from stage_contract.phases import PHASES_FILE, read_phases
@@ -82,6 +85,7 @@ class StageOperator(DockerOperator):
         self.device_policy = device_policy
         self.parameters = dict(parameters or {})
         self.cancelled = False
+        self.attempt_folder: Path | None = None
 
     def execute(self, context: Context) -> str:
         """Plan, run or join the container, record what happened.
@@ -96,21 +100,27 @@ class StageOperator(DockerOperator):
         """
         attempt = Attempt.begin(context, self.stage)
         try:
-            verdict, items = self._run_shard(attempt)
+            verdict, items = self._run_shard(attempt, first_try(context))
         except BaseException as error:  # a time-out is none of Exception's
             outcome = AttemptOutcome.CANCELLED if self.cancelled else AttemptOutcome.FAILED
             attempt.finish(outcome, message=str(error) or type(error).__name__)
             raise
         attempt.finish(verdict.outcome, message=verdict.message, items=items)
+        if self.container:
+            # Only now: were the database away, the next try would find the container and its phases again.
+            self._remove(self.container["Id"])
         return self._conclude(verdict)
 
-    def _run_shard(self, attempt: Attempt) -> tuple[Verdict, dict[str, StageItem]]:
+    def _run_shard(self, attempt: Attempt, first_try_number: int) -> tuple[Verdict, dict[str, StageItem]]:
         places = folders()
         run_folder = RunFolder(places.work, attempt.task.dag_id, attempt.task.run_id)
+        run_folder.forget_index(self.stage)
         shard = run_folder.read_shard()
         if shard is None or self.stage not in shard.stages:
             reason = "there is no shard: find_assets did not end" if shard is None else "not asked for in this run"
             return Verdict(Action.SKIP, AttemptOutcome.DONE, f"{self.stage}: {reason}"), {}
+        identity = ContainerIdentity(stack_name(), attempt.task)
+        started_by = self._find_container(identity)
         with attempt.phase(Phase.PREPARE):
             choice, variant = self._choose()
             self.image = image_for(self.stage, variant)
@@ -118,19 +128,27 @@ class StageOperator(DockerOperator):
             attempt.describe(variant, image, choice.compute_type)
             upstream = {needed: run_folder.read_index(needed) for needed in INPUTS[self.stage]}
             plan = plan_stage(places.results, shard, upstream, choice, image)
-            plan, given_up = set_aside_killers(plan, run_folder.task_folder(attempt.task))
-            items = {**plan.complete, **given_up}
-        verdict = self._without_container(plan, items)
-        if verdict is None:
+            items = dict(plan.complete)
+            if started_by is None:
+                tries = run_folder.tries(attempt.task, first_try_number)
+                plan, given_up = set_aside_killers(plan, tries)
+                items |= given_up
+        if started_by is None and plan.waiting:
             request = self._request(attempt.task, choice, variant, plan)
-            started_by = self._ensure_container(places, run_folder, request)
+            self._start_container(places, run_folder, request, identity)
+            started_by = attempt.task.try_number
+        if started_by is None:
+            verdict = without_container(self.stage, items)
+        else:
             attempt.follow_container(self.container["Id"], started_by)
             verdict, made = self._follow(attempt, places, run_folder, started_by)
-            items |= made
-            if given_up and verdict.action in (Action.SUCCEED, Action.SKIP):
-                verdict = Verdict(Action.FAIL, AttemptOutcome.FAILED, _tally(items))
+            not_asked = {
+                item.asset_id: StageItem(fingerprint=item.fingerprint, outcome=ItemOutcome.LEFT, message="not begun")
+                for item in plan.waiting
+            }
+            items = {**not_asked, **items, **made}
         run_folder.write_index(StageIndex(stage=self.stage, items=items))
-        return verdict, items
+        return over_all(verdict, items), items
 
     def _choose(self) -> tuple[StageChoice, Variant]:
         try:
@@ -158,19 +176,6 @@ class StageOperator(DockerOperator):
         models = parse_models(labels.get(MODELS_LABEL, "[]"))
         return StageImage(self.image, found["Id"], version, tuple(models.values()))
 
-    def _without_container(self, plan: StagePlan, items: Mapping[str, StageItem]) -> Verdict | None:
-        if plan.waiting:
-            return None
-        if not items:
-            message = f"no asset of this run has what {self.stage} reads; earlier stages say why"
-            return Verdict(Action.SKIP, AttemptOutcome.REJECTED, message)
-        outcomes = [item.outcome for item in items.values()]
-        if ItemOutcome.FAILED in outcomes:
-            return Verdict(Action.FAIL, AttemptOutcome.FAILED, _tally(items))
-        if all(outcome is ItemOutcome.REJECTED for outcome in outcomes):
-            return Verdict(Action.SKIP, AttemptOutcome.REJECTED, f"{_tally(items)}; results were there already")
-        return Verdict(Action.SUCCEED, AttemptOutcome.REUSED, f"{_tally(items)}; no container was needed")
-
     def _request(self, task: TaskKey, choice: StageChoice, variant: Variant, plan: StagePlan) -> StageRequest:
         return StageRequest(
             stage=self.stage,
@@ -182,24 +187,20 @@ class StageOperator(DockerOperator):
             items=plan.waiting,
         )
 
-    def _ensure_container(self, places: Folders, run_folder: RunFolder, request: StageRequest) -> int:
-        """Join the container of an earlier try, or start one. Returns the try that started it."""
-        identity = ContainerIdentity(stack_name(), request.task)
+    def _find_container(self, identity: ContainerIdentity) -> int | None:
+        """Join the container that an earlier try left, running or ended. Returns the try that started it."""
         try:
             found = self.cli.inspect_container(identity.name)
         except NotFound:
-            found = None
-        if found and found["State"]["Status"] == "created":
+            return None
+        if found["State"]["Status"] == "created":
             # The earlier try died between create and start: nothing is lost with it.
             self._remove(found["Id"])
-            found = None
-        if found:
-            started_by = int(found["Config"]["Labels"][TRY_LABEL])
-            self.container = found
-            self.log.info("Joined container %s of try %d (%s)", found["Id"], started_by, found["State"]["Status"])
-            return started_by
-        self._start_container(places, run_folder, request, identity)
-        return request.task.try_number
+            return None
+        self.container = found
+        started_by = int(found["Config"]["Labels"][TRY_LABEL])
+        self.log.info("Joined container %s of try %d (%s)", found["Id"], started_by, found["State"]["Status"])
+        return started_by
 
     def _start_container(
         self, places: Folders, run_folder: RunFolder, request: StageRequest, identity: ContainerIdentity
@@ -211,6 +212,7 @@ class StageOperator(DockerOperator):
             (places.results / "assets" / item.asset_id / self.stage).mkdir(parents=True, exist_ok=True)
         limits = container_limits()
         gpus = gpu_devices() if request.variant is Variant.CUDA else ()
+        self._stop_if_cancelled()
         self.container = self.cli.create_container(
             image=self.image,
             name=identity.name,
@@ -224,7 +226,9 @@ class StageOperator(DockerOperator):
                 **restrictions(limits),
             ),
         )
+        self._stop_if_cancelled()
         self.cli.start(self.container["Id"])
+        self._stop_if_cancelled()
         self.log.info("Started container %s (%s) for %d items", self.container["Id"], self.image, len(request.items))
 
     def _follow(
@@ -232,24 +236,24 @@ class StageOperator(DockerOperator):
     ) -> tuple[Verdict, dict[str, StageItem]]:
         """Pass on the container's log until it ends, then collect what it made and remove it."""
         container = self.container["Id"]
+        self.attempt_folder = run_folder.attempt(attempt.task.model_copy(update={"try_number": started_by}))
         try:
             for line in self.cli.logs(container, stream=True, follow=True):
                 self.log.info("%s", line.decode(errors="replace").rstrip())
-            exit_code = int(self.cli.wait(container)["StatusCode"])
-            out_of_memory = bool(self.cli.inspect_container(container)["State"]["OOMKilled"])
+            attempt.exit_code = int(self.cli.wait(container)["StatusCode"])
+            state = self.cli.inspect_container(container)["State"]
         except NotFound as error:
             reason = "the task was cancelled" if self.cancelled else "somebody removed the container"
             raise AirflowException(f"{reason} before it ended; finished items are kept") from error
-        attempt.exit_code = exit_code
-        folder = run_folder.attempt(attempt.task.model_copy(update={"try_number": started_by}))
-        last_phase_ended_at = attempt.adopt(read_phases(folder / PHASES_FILE))
-        with attempt.phase(Phase.COLLECT, since=last_phase_ended_at):
-            asked = StageRequest.model_validate_json((folder / "request.json").read_bytes()).items
-            outcome = _read_outcome(folder)
-            told = judge(exit_code, outcome, out_of_memory, {}).message
+        finally:
+            # However it ended, the time was spent.
+            attempt.adopt(read_phases(self.attempt_folder / PHASES_FILE))
+        with attempt.phase(Phase.COLLECT, since=datetime.fromisoformat(state["FinishedAt"])):
+            asked = StageRequest.model_validate_json((self.attempt_folder / "request.json").read_bytes()).items
+            outcome = _read_outcome(self.attempt_folder)
+            told = judge(attempt.exit_code, outcome, state["OOMKilled"], {}).message
             items = after_container(places.results, self.stage, asked, outcome, told)
-            self._remove(container)
-        return judge(exit_code, outcome, out_of_memory, items), items
+        return judge(attempt.exit_code, outcome, state["OOMKilled"], items), items
 
     def _conclude(self, verdict: Verdict) -> str:
         match verdict.action:
@@ -267,11 +271,21 @@ class StageOperator(DockerOperator):
         self.cancelled = True
         if self.container is None:
             return
+        if self.attempt_folder:
+            (self.attempt_folder / STOPPED_FILE).touch()
         try:
             self.cli.stop(self.container["Id"], timeout=STOP_TIMEOUT_S)
         except (NotFound, APIError) as error:
             self.log.info("stop: %s", error)
         self._remove(self.container["Id"])
+
+    def _stop_if_cancelled(self) -> None:
+        # Airflow calls on_kill from a signal handler and lets us go on: the container may come after it.
+        if not self.cancelled:
+            return
+        if self.container:
+            self._remove(self.container["Id"])
+        raise AirflowException("the task was cancelled before its container ran")
 
     def _remove(self, container: str) -> None:
         try:
@@ -288,6 +302,7 @@ def _read_outcome(folder: Path) -> StageOutcome | None:
     return StageOutcome.model_validate_json(path.read_bytes()) if path.exists() else None
 
 
-def _tally(items: Mapping[str, StageItem]) -> str:
-    outcomes = [item.outcome for item in items.values()]
-    return ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in ItemOutcome if outcome in outcomes)
+def first_try(context: Context) -> int:
+    """The number of this go's first try: clearing a task begins a new go, and numbers run on."""
+    running = context["ti"]
+    return max(1, running.max_tries - (context["task"].retries or 0) + 1)

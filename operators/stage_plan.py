@@ -21,6 +21,8 @@ from stage_contract.vocabulary import ExitCode, ItemOutcome, Stage
 
 FIRST_DOCKER_CODE = 126
 DEATHS_BEFORE_GIVING_UP = 2
+STOPPED_FILE = "stopped"
+"""Left in a try's folder by whoever stops its container on purpose."""
 
 
 @dataclass(frozen=True)
@@ -127,20 +129,17 @@ def plan_stage(
     return StagePlan(complete, tuple(waiting))
 
 
-def set_aside_killers(plan: StagePlan, task_folder: Path) -> tuple[StagePlan, dict[str, StageItem]]:
+def set_aside_killers(plan: StagePlan, earlier_tries: Sequence[Path]) -> tuple[StagePlan, dict[str, StageItem]]:
     """Keep an item that kills the process from taking the shard with it.
 
     An item that was under way when an earlier try's process died (a crash in a decoder, out of
-    memory) goes last; one that was twice is given up. Tries are the folders below `task_folder`.
+    memory) goes last; one that was twice is given up. A process that was stopped on purpose is no
+    death. `earlier_tries` are the folders of this go's tries: clearing the task begins a new go.
 
     Returns:
         The plan without the items given up, and those items, failed.
     """
-    deaths = Counter(
-        (folder / CURRENT_ITEM_FILE).read_text()
-        for folder in task_folder.glob("try-*")
-        if (folder / CURRENT_ITEM_FILE).exists() and not (folder / OUTCOME_FILE).exists()
-    )
+    deaths = Counter(_killer(folder) for folder in earlier_tries)
     given_up = {
         item.asset_id: StageItem(
             fingerprint=item.fingerprint,
@@ -153,6 +152,13 @@ def set_aside_killers(plan: StagePlan, task_folder: Path) -> tuple[StagePlan, di
     waiting = [item for item in plan.waiting if item.asset_id not in given_up]
     waiting.sort(key=lambda item: deaths[item.asset_id])
     return StagePlan(plan.complete, tuple(waiting)), given_up
+
+
+def _killer(folder: Path) -> str | None:
+    """The asset that was under way when this try's process died; none when it ended in order or was stopped."""
+    current = folder / CURRENT_ITEM_FILE
+    is_death = current.exists() and not (folder / OUTCOME_FILE).exists() and not (folder / STOPPED_FILE).exists()
+    return current.read_text() if is_death else None
 
 
 def find_complete(results: Path, asset_id: str, stage: Stage, name: str) -> StageItem | None:
@@ -217,6 +223,40 @@ def judge(exit_code: int, outcome: StageOutcome | None, out_of_memory: bool, ite
             return Verdict(Action.FAIL, AttemptOutcome.DEVICE_FAILED, told)
         case _:
             return Verdict(Action.FAIL, AttemptOutcome.FAILED, told)
+
+
+def over_all(verdict: Verdict, items: Mapping[str, StageItem]) -> Verdict:
+    """The verdict on the task: a container speaks only of what it was asked, `items` are all of the stage's.
+
+    A success with an item that failed is a failure, one with an item left asks for another try, and a
+    shard is not rejected when some of it can be used.
+    """
+    if verdict.action not in (Action.SUCCEED, Action.SKIP):
+        return verdict
+    outcomes = {item.outcome for item in items.values()}
+    if ItemOutcome.FAILED in outcomes:
+        return Verdict(Action.FAIL, AttemptOutcome.FAILED, tally(items))
+    if ItemOutcome.LEFT in outcomes:
+        return Verdict(Action.RETRY, AttemptOutcome.TRANSIENT, tally(items))
+    if verdict.action is Action.SKIP and outcomes & USABLE:
+        return Verdict(Action.SUCCEED, AttemptOutcome.DONE, tally(items))
+    return verdict
+
+
+def without_container(stage: Stage, items: Mapping[str, StageItem]) -> Verdict:
+    """The verdict when nothing is left to do."""
+    if not items:
+        message = f"no asset of this run has what {stage} reads; earlier stages say why"
+        return Verdict(Action.SKIP, AttemptOutcome.REJECTED, message)
+    if all(item.outcome is ItemOutcome.REJECTED for item in items.values()):
+        return Verdict(Action.SKIP, AttemptOutcome.REJECTED, f"{tally(items)}; results were there already")
+    return Verdict(Action.SUCCEED, AttemptOutcome.REUSED, f"{tally(items)}; no container was needed")
+
+
+def tally(items: Mapping[str, StageItem]) -> str:
+    """How many items ended how: `3 done, 1 rejected`."""
+    outcomes = [item.outcome for item in items.values()]
+    return ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in ItemOutcome if outcome in outcomes)
 
 
 def usable_inputs(index: StageIndex) -> dict[str, str]:

@@ -24,10 +24,10 @@ def find_assets() -> str:
     context = get_current_context()
     dag_run, params = context["dag_run"], dict(context["params"])
     attempt = Attempt.begin(context)
-    places = folders()
     begun_at = dag_run.start_date or datetime.now(UTC)
     run = RunStart(dag_run.dag_id, dag_run.run_id, params, asked_at(dag_run), begun_at)
     try:
+        places = folders()
         with attempt.phase(Phase.REGISTER) as counters:
             folder = RunFolder(places.work, run.dag_id, run.run_id)
             shard = begin_shard(attempt.database, places, folder, run, run_parameters(params))
@@ -49,9 +49,9 @@ def publish() -> str:
     """Load all results into the database. Fails when a file failed, after the others are loaded."""
     context = get_current_context()
     attempt = Attempt.begin(context)
-    places = folders()
     key = attempt.task
     try:
+        places = folders()
         with attempt.phase(Phase.PUBLISH) as counters:
             folder = RunFolder(places.work, key.dag_id, key.run_id)
             items = publish_run(attempt.database, places, folder, key.dag_id, key.run_id)

@@ -55,6 +55,9 @@ def download(dag_id: str, run_id: str, stage: Stage, asset_id: str, name: str) -
     result = read_result(directory) if directory else None
     if directory is None or result is None or name not in {file.name for file in result.files}:
         raise HTTPException(404, "this run has no such file")
+    # The result was written by a container that decodes untrusted media: its word is not enough.
+    if (directory / name).resolve().parent != directory.resolve():
+        raise HTTPException(404, "this run has no such file")
     headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
     return FileResponse(directory / name, filename=f"{asset_id[:12]}.{name}", headers=headers)
 

@@ -109,6 +109,18 @@ def test_a_torn_last_line_is_left_out(file: Path) -> None:
         assert [record.phase for record in read_phases(file)] == [Phase.IMPORT]
 
 
+def test_a_torn_line_in_the_middle_costs_no_other(file: Path) -> None:
+    recorder = PhaseRecorder(file)
+    with recorder.measure(Phase.IMPORT):
+        pass
+    with file.open("a") as torn:
+        torn.write('{"phase": "dec')
+    for _ in range(2):
+        with recorder.measure(Phase.WRITE):
+            pass
+    assert [record.phase for record in read_phases(file)] == [Phase.IMPORT, Phase.WRITE]
+
+
 def test_no_file_means_no_phases(file: Path) -> None:
     assert read_phases(file) == []
 

@@ -16,7 +16,7 @@ from stage_contract.fingerprint import fingerprint
 from stage_contract.phases import PhaseRecord, read_phases
 from stage_contract.request import RequestItem, StageRequest, TaskKey
 from stage_contract.result import ItemResult, StageOutcome, read_result, result_dir
-from stage_contract.vocabulary import ExitCode, ItemOutcome, Phase, PhaseOutcome, ResultStatus, Stage, Variant
+from stage_contract.vocabulary import ExitCode, ItemOutcome, Phase, PhaseOutcome, Reason, ResultStatus, Stage, Variant
 
 CONTRACT = Path(__file__).parents[2] / "images" / "base"
 PROGRAM = Path(__file__).with_name("toy_stage.py")
@@ -140,6 +140,18 @@ def test_a_rejection_keeps_its_reason_and_no_file(bench: Bench) -> None:
     assert result.rejection is not None
     assert result.rejection.message == bench.outcome().items[0].message
     assert [file.name for file in bench.folder(0).iterdir()] == ["result.json"]
+
+
+def test_what_was_made_of_a_file_that_changed_meanwhile_is_not_kept(bench: Bench) -> None:
+    assert bench.run("rewritten while it is read", "good") == ExitCode.DONE
+    assert bench.outcomes() == [ItemOutcome.REJECTED, ItemOutcome.DONE]
+    assert bench.outcome().items[0].reason is Reason.CHANGED
+    assert bench.result(0) is None
+
+
+def test_a_process_that_ended_in_order_names_no_item_that_killed_it(bench: Bench) -> None:
+    bench.run("good", "transient")
+    assert not (bench.work / "current_item").exists()
 
 
 def test_nothing_but_rejections_is_exit_20(bench: Bench) -> None:

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from stage_contract.errors import ItemRejected
 from stage_contract.request import RequestItem, StageRequest, TaskKey
-from stage_contract.result import Rejection
+from stage_contract.result import OutputFile, Rejection
 from stage_contract.vocabulary import Reason, ResultStatus, Stage, Variant
 from stage_contract.workspace import ItemWorkspace, write_durably
 
@@ -146,6 +147,23 @@ def test_nothing_shows_under_the_results_name_before_it_is_finished(media: Path)
     assert not item.directory.exists()
     item.finish("1", ())
     assert sorted(file.name for file in item.directory.iterdir()) == ["result.json", "sound.flac"]
+
+
+def test_a_listed_file_that_became_a_link_makes_the_result_incomplete(media: Path, tmp_path: Path) -> None:
+    item = workspace(media, "archive/film.mp4")
+    item.begin()
+    item.write_text("out.txt", "text")
+    item.finish("1", ())
+    (tmp_path / "secret").write_text("look")
+    (item.directory / "out.txt").unlink()
+    (item.directory / "out.txt").symlink_to(tmp_path / "secret")
+    assert item.complete_result() is None
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", ".hidden", "a/b", ""])
+def test_a_result_cannot_name_a_file_elsewhere(name: str) -> None:
+    with pytest.raises(ValidationError):
+        OutputFile(name=name, size_bytes=1, sha256="0" * 64)
 
 
 def test_a_file_that_was_not_kept_is_not_listed(media: Path) -> None:

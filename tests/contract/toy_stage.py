@@ -39,6 +39,8 @@ class ToyWorker:
             counters["characters"] = len(text)
             workspace.write_text("out.txt", text)
             self._note(text)
+            if text.startswith("rewritten"):
+                workspace.source().write_text("another film altogether")
             self._obey(text)
 
     def _obey(self, text: str) -> None:

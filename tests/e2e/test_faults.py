@@ -48,6 +48,12 @@ def start_transcription(deployment, narration, name, copies=None):
     return run, running["id"]
 
 
+TRANSCRIPTIONS = """
+select try_number from phase_timing
+where dag_id = :dag_id and run_id = :run_id and task_id = 'audio_transcribe' and phase = 'transcription'
+"""
+
+
 def add_copy(deployment, film, name):
     """Add a film whose content no other has. An MP4 box of type `free` changes the hash and nothing else."""
     location = deployment.add(film, name)
@@ -87,6 +93,10 @@ def test_a_retry_joins_the_container_that_its_killed_task_left(deployment, narra
     assert first["container_id"] == second["container_id"] == container_id
     log = deployment.api.task_log(run.dag_id, run.run_id, "audio_transcribe", 2)
     assert f"Joined container {container_id}" in log
+    # What the container timed while nobody watched is recorded once, by the try that collected it.
+    timed = deployment.run_rows(TRANSCRIPTIONS, run)
+    assert {row["try_number"] for row in timed} == {2}
+    assert len(timed) == second["items_done"]
     assert deployment.containers(run) == []
     results = deployment.rows(
         "select count(*) as n from stage_result join media_location using (asset_id) "
@@ -108,6 +118,11 @@ def test_cancelling_removes_the_container_within_ten_seconds(deployment, narrati
         10,
     )
     assert [row["outcome"] for row in attempts] == ["cancelled"]
+    phases = deployment.run_rows(
+        "select phase from phase_timing where dag_id = :dag_id and run_id = :run_id and task_id = 'audio_transcribe'",
+        run,
+    )
+    assert {"container_start", "import", "model_load"} <= {row["phase"] for row in phases}
 
 
 def items_begun(deployment, run):

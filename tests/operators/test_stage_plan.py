@@ -2,18 +2,21 @@ from datetime import UTC, datetime
 
 import pytest
 
-from operators.shard import Shard, ShardItem, StageIndex, StageItem
+from operators.shard import RunFolder, Shard, ShardItem, StageIndex, StageItem
 from operators.stage_plan import (
     Action,
     AttemptOutcome,
     StageChoice,
     StageImage,
     StagePlan,
+    Verdict,
     after_container,
     full_parameters,
     judge,
+    over_all,
     plan_stage,
     set_aside_killers,
+    without_container,
 )
 from stage_contract.request import RequestItem, StageRequest, TaskKey
 from stage_contract.result import ItemReport, Rejection, StageOutcome
@@ -83,33 +86,78 @@ def test_assets_without_a_usable_input_are_left_out(tmp_path, shard):
     assert [(item.asset_id, item.inputs) for item in plan.waiting] == [(IDS[0], {Stage.PROBE: fingerprint})]
 
 
-def test_an_item_that_killed_the_process_goes_last_then_is_given_up(tmp_path, shard):
+@pytest.fixture
+def tries(tmp_path):
+    """Folders of three tries, each of which died on the first item."""
+    folders = [tmp_path / f"try-{number}" for number in (1, 2, 3)]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "current_item").write_text(IDS[0])
+    return folders
+
+
+def test_an_item_that_killed_the_process_goes_last_then_is_given_up(tmp_path, shard, tries):
     plan = plan_stage(tmp_path / "results", shard, {}, CHOICE, IMAGE)
-    task = tmp_path / "task"
-
-    def die(number):
-        (task / f"try-{number}").mkdir(parents=True)
-        (task / f"try-{number}" / "current_item").write_text(IDS[0])
-
-    die(1)
-    later, given_up = set_aside_killers(plan, task)
+    later, given_up = set_aside_killers(plan, tries[:1])
     assert [item.asset_id for item in later.waiting] == [IDS[1], IDS[2], IDS[0]]
     assert not given_up
-    die(2)
-    later, given_up = set_aside_killers(plan, task)
+    later, given_up = set_aside_killers(plan, tries[:2])
     assert [item.asset_id for item in later.waiting] == [IDS[1], IDS[2]]
     assert given_up[IDS[0]].outcome is ItemOutcome.FAILED
     assert "2 times" in given_up[IDS[0]].message
 
 
-def test_an_item_under_way_when_the_process_ended_in_order_is_no_killer(tmp_path, shard):
+@pytest.mark.parametrize("mark", ["outcome.json", "stopped"])
+def test_an_item_under_way_when_the_process_ended_in_order_or_was_stopped_is_no_killer(tmp_path, shard, tries, mark):
     plan = plan_stage(tmp_path / "results", shard, {}, CHOICE, IMAGE)
-    for number in (1, 2):
-        folder = tmp_path / "task" / f"try-{number}"
-        folder.mkdir(parents=True)
-        (folder / "current_item").write_text(IDS[0])
-        (folder / "outcome.json").write_text("{}")
-    assert set_aside_killers(plan, tmp_path / "task") == (StagePlan({}, plan.waiting), {})
+    for folder in tries:
+        (folder / mark).touch()
+    assert set_aside_killers(plan, tries) == (StagePlan({}, plan.waiting), {})
+
+
+def test_tries_before_the_task_was_cleared_do_not_count(tmp_path):
+    folder = RunFolder(tmp_path, "d", "r")
+    fifth = TASK.model_copy(update={"try_number": 5})
+    assert [path.name for path in folder.tries(fifth, 4)] == ["try-4"]
+    assert [path.name for path in folder.tries(fifth, 1)] == ["try-1", "try-2", "try-3", "try-4"]
+    assert folder.tries(fifth, 5) == []
+
+
+def items(*outcomes):
+    return {str(n): StageItem(fingerprint="1" * 24, outcome=ItemOutcome(said)) for n, said in enumerate(outcomes)}
+
+
+SUCCESS = Verdict(Action.SUCCEED, AttemptOutcome.DONE, "1 done")
+ALL_REJECTED = Verdict(Action.SKIP, AttemptOutcome.REJECTED, "1 rejected")
+KILLED = Verdict(Action.RETRY, AttemptOutcome.TRANSIENT, "killed")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "made", "action"),
+    [
+        (SUCCESS, ["done", "rejected"], Action.SUCCEED),
+        (SUCCESS, ["done", "failed"], Action.FAIL),
+        (SUCCESS, ["done", "left"], Action.RETRY),
+        (ALL_REJECTED, ["rejected", "rejected"], Action.SKIP),
+        (ALL_REJECTED, ["rejected", "reused"], Action.SUCCEED),
+        (KILLED, ["done", "failed"], Action.RETRY),
+    ],
+)
+def test_the_container_speaks_only_of_what_it_was_asked(verdict, made, action):
+    assert over_all(verdict, items(*made)).action is action
+
+
+@pytest.mark.parametrize(
+    ("made", "action", "attempt"),
+    [
+        ([], Action.SKIP, AttemptOutcome.REJECTED),
+        (["rejected"], Action.SKIP, AttemptOutcome.REJECTED),
+        (["reused", "rejected"], Action.SUCCEED, AttemptOutcome.REUSED),
+    ],
+)
+def test_without_anything_left_to_do_no_container_is_needed(made, action, attempt):
+    verdict = without_container(Stage.PROBE, items(*made))
+    assert (verdict.action, verdict.outcome) == (action, attempt)
 
 
 def outcome(code, *reports):

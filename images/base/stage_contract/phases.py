@@ -1,18 +1,21 @@
 """`phases.jsonl`: how long each part of a stage took, written even when the part fails."""
 
 import contextlib
+import logging
 import resource
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from stage_contract.errors import Terminated
 from stage_contract.vocabulary import Phase, PhaseOutcome
 
 PHASES_FILE = "phases.jsonl"
+
+log = logging.getLogger(__name__)
 
 
 class PhaseRecord(BaseModel):
@@ -170,11 +173,19 @@ class PhaseAccumulator:
 
 
 def read_phases(path: Path) -> list[PhaseRecord]:
-    """All complete lines of a `phases.jsonl`; none when there is no file. A torn last line is left out."""
+    """All complete lines of a `phases.jsonl`; none when there is no file.
+
+    A torn line (a process killed, a disk full) is left out: it must not cost the others.
+    """
     if not path.exists():
         return []
-    lines = path.read_text().split("\n")[:-1]
-    return [PhaseRecord.model_validate_json(line) for line in lines]
+    records = []
+    for line in path.read_text().split("\n")[:-1]:
+        try:
+            records.append(PhaseRecord.model_validate_json(line))
+        except ValidationError:
+            log.warning("a line of %s is torn: %r", path, line[:100])
+    return records
 
 
 def _reset_peak_rss() -> None:

@@ -1,9 +1,10 @@
 """`result.json`, written last: a directory that holds one is complete. And a container's `outcome.json`."""
 
+import stat
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from stage_contract.models import ModelRef
 from stage_contract.request import AssetId, Fingerprint, TaskKey
@@ -14,11 +15,11 @@ OUTCOME_FILE = "outcome.json"
 
 
 class OutputFile(BaseModel):
-    """A file beside `result.json`."""
+    """A file beside `result.json`. A plain name: who wrote it decodes untrusted media."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     size_bytes: int
     sha256: str
 
@@ -84,11 +85,16 @@ def result_dir(results: Path, asset_id: str, stage: Stage, fingerprint: str) -> 
 def read_result(directory: Path) -> ItemResult | None:
     """The complete result in `directory`; none when there is none or it is not readable as one.
 
-    A listed file that is missing or has another size makes a result incomplete.
+    A listed file that is missing, no regular file, or of another size makes a result incomplete.
     """
     try:
         result = ItemResult.model_validate_json((directory / RESULT_FILE).read_bytes())
-        intact = all((directory / f.name).stat().st_size == f.size_bytes for f in result.files)
+        intact = all(_is_intact(directory / file.name, file.size_bytes) for file in result.files)
     except (OSError, ValidationError):
         return None
     return result if intact else None
+
+
+def _is_intact(path: Path, size_bytes: int) -> bool:
+    status = path.lstat()
+    return stat.S_ISREG(status.st_mode) and status.st_size == size_bytes

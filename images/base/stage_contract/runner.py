@@ -94,8 +94,8 @@ class StageRun:
 
     def execute(self) -> int:
         """Process what is not complete yet; never raises, returns the exit code."""
-        self._record_container_start()
         try:
+            self._record_container_start()
             code, message = self._process_items()
         except Terminated:
             code, message = 128 + signal.SIGTERM, "stopped on request; finished items are kept"
@@ -111,6 +111,16 @@ class StageRun:
             log.exception("the stage broke")
             code, message = ExitCode.BUG, f"{type(error).__name__}: {error}"
         log.info("%s (exit %d)", message, code)
+        try:
+            self._tell(code, message)
+        except OSError as error:
+            log.exception("the outcome could not be written")
+            return ExitCode.TRANSIENT if error.errno in TRANSIENT_ERRNOS else ExitCode.BUG
+        return code
+
+    def _tell(self, code: int, message: str) -> None:
+        # The process ends in order: no item killed it.
+        (self._work / CURRENT_ITEM_FILE).unlink(missing_ok=True)
         reports = tuple(
             self._reports.get(item.asset_id)
             or ItemReport(asset_id=item.asset_id, fingerprint=item.fingerprint, outcome=ItemOutcome.LEFT)
@@ -118,7 +128,6 @@ class StageRun:
         )
         outcome = StageOutcome(exit_code=code, message=message, items=reports)
         write_durably(self._work / OUTCOME_FILE, outcome.model_dump_json(indent=1))
-        return code
 
     def _record_container_start(self) -> None:
         # Wall clock, not monotonic: the start was taken by another process, on the same machine.
@@ -183,15 +192,12 @@ class StageRun:
         reason: Reason | None = None
         message = ""
         try:
-            self._worker.process(workspace, self._phases)
-            workspace.finish(self._worker.version, self._models)
-        except ItemRejected as error:
-            outcome, reason, message = ItemOutcome.REJECTED, error.reason, error.message
-            if reason in PASSING_REASONS:
-                workspace.abandon()
+            rejected = self._rejection(workspace)
+            if rejected is None:
+                workspace.finish(self._worker.version, self._models)
             else:
-                rejection = Rejection(reason=reason, message=message)
-                workspace.finish(self._worker.version, self._models, rejection)
+                outcome, reason, message = ItemOutcome.REJECTED, rejected.reason, rejected.message
+                self._keep_rejection(workspace, rejected)
         except (DeviceFailure, TransientFailure):
             raise
         except Exception as error:
@@ -203,6 +209,26 @@ class StageRun:
         return ItemReport(
             asset_id=item.asset_id, fingerprint=item.fingerprint, outcome=outcome, reason=reason, message=message
         )
+
+    def _rejection(self, workspace: ItemWorkspace) -> ItemRejected | None:
+        """Process the item; returns why it was rejected, none when it was not."""
+        rejected = None
+        try:
+            self._worker.process(workspace, self._phases)
+        except ItemRejected as error:
+            rejected = error
+        try:
+            workspace.confirm_source()
+        except ItemRejected as error:
+            rejected = error
+        return rejected
+
+    def _keep_rejection(self, workspace: ItemWorkspace, rejected: ItemRejected) -> None:
+        if rejected.reason in PASSING_REASONS:
+            workspace.abandon()
+            return
+        rejection = Rejection(reason=rejected.reason, message=rejected.message)
+        workspace.finish(self._worker.version, self._models, rejection)
 
     def _conclusion(self, stepped_aside: bool) -> tuple[int, str]:
         outcomes = [report.outcome for report in self._reports.values()]

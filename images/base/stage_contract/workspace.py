@@ -37,6 +37,7 @@ class ItemWorkspace:
         owner = hashlib.sha256(f"{task.dag_id}/{task.run_id}/{task.task_id}/{task.map_index}".encode()).hexdigest()
         self._staging = self.directory.with_name(f".{item.fingerprint}.{owner[:12]}")
         self._files: dict[str, OutputFile] = {}
+        self._was_opened = False
 
     def source(self) -> Path:
         """The media file, checked to be the one that the catalog saw.
@@ -44,6 +45,7 @@ class ItemWorkspace:
         Raises:
             ItemRejected: it vanished, changed, is no regular file, or lies outside the media mount.
         """
+        self._was_opened = True
         path = self._media / self.item.source
         try:
             resolved = path.resolve(strict=True)
@@ -65,6 +67,15 @@ class ItemWorkspace:
                 f"{self.item.size_bytes} bytes, now {stat.st_size}; process it again when it is complete",
             )
         return resolved
+
+    def confirm_source(self) -> None:
+        """Check once more a file that was opened: what was made of it must be of the content that names it.
+
+        Raises:
+            ItemRejected: it changed or went away in the meantime.
+        """
+        if self._was_opened:
+            self.source()
 
     def input_file(self, stage: Stage, name: str) -> Path:
         """A file of an earlier result that the request named.
@@ -138,7 +149,12 @@ class ItemWorkspace:
             shutil.rmtree(self._staging)
             return
         shutil.rmtree(self.directory, ignore_errors=True)
-        self._staging.rename(self.directory)
+        try:
+            self._staging.rename(self.directory)
+        except OSError:
+            if not self.complete_result():
+                raise
+            shutil.rmtree(self._staging)
         _flush_directory(self.directory.parent)
 
 
