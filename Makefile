@@ -82,9 +82,16 @@ clean: ## Remove what was built here; media, results, databases, images and .env
 .venv/bin/python:
 	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get -qq update && apt-get install -qq --yes --no-install-recommends python3.11-venv; \
+	    apt-get -qq update; \
+	    if ! apt-cache show python3.11-venv >/dev/null 2>&1; then \
+	      echo 'This distribution has no package python3.11-venv. Debian 12 and Ubuntu 22.04 have Python 3.11;' \
+	        'elsewhere install it yourself and name it: make PYTHON=/path/to/python3.11' >&2; \
+	      exit 1; \
+	    fi; \
+	    apt-get install -qq --yes --no-install-recommends python3.11-venv; \
 	  else \
-	    echo 'Python 3.11 with venv is needed: install python3.11-venv, or name one with make PYTHON=/path/to/python3.11' >&2; \
+	    echo 'Python 3.11 with venv is needed: install python3.11-venv (Debian 12 and Ubuntu 22.04 have it),' \
+	      'or name one with make PYTHON=/path/to/python3.11' >&2; \
 	    exit 1; \
 	  fi; \
 	fi

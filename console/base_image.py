@@ -7,12 +7,12 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from console import apt
 from console.engine import docker_environment, docker_succeeds, image_id, image_label
-from console.terminal import LOGS, REPOSITORY, ConsoleError, progress, run, say, step, tail
+from console.terminal import BUILD, LOGS, REPOSITORY, ConsoleError, progress, run, say, step, tail
 
 DISTRIBUTION_IMAGE = "nightreel/distribution:bookworm"
 PYTHON_IMAGE = "python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b"
@@ -108,11 +108,15 @@ def _make_distribution_image(recipe: str) -> None:
             f"{DISTRIBUTION_IMAGE} must be pulled or made: no registry answers, and making it needs root; "
             f"run this once as root, or load it from another machine (`docker save {DISTRIBUTION_IMAGE}`)"
         )
+    sources = apt.debian_sources(RELEASE)
+    refuse_passwords(sources)
     _ensure_debootstrap()
-    with tempfile.TemporaryDirectory(prefix="nightreel-root-") as temporary:
+    # Not in /tmp, which may be mounted without devices, as Debian 13's is.
+    BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="nightreel-root-", dir=BUILD) as temporary:
         root = Path(temporary) / "root"
         _bootstrap(root)
-        _write_sources(root)
+        _write_sources(root, sources)
         run(
             ["bash", MAKE_SCRIPT, root, CA_BUNDLE],
             log=LOGS / "distribution-root.log",
@@ -154,9 +158,31 @@ def _bootstrap(root: Path) -> None:
     )
 
 
-def _write_sources(root: Path) -> None:
+def refuse_passwords(sources: Mapping[str, str]) -> None:
+    """Keep users and passwords in archives' addresses out of images, which whoever has them can read.
+
+    Raises:
+        ConsoleError: an address holds them.
+    """
+    if any(re.search(r"://[^/\s]*@", content) for content in sources.values()):
+        raise ConsoleError(
+            "apt's sources must hold no user and password, since they serve inside the image too: an address below "
+            "/etc/apt has the form scheme://user:password@host; use a mirror that needs none, or load "
+            f"{DISTRIBUTION_IMAGE} from another machine"
+        )
+
+
+def with_known_keyrings(content: str, root: Path) -> str:
+    """Sources whose keyrings are in the image; one that it lacks, such as Debian 13's `.pgp`, becomes bookworm's."""
+
+    def known(found: re.Match[str]) -> str:
+        return found[0] if (root / found[0].lstrip("/")).exists() else str(DEBIAN_KEYRING)
+
+    return re.sub(r"(?<=[\s=,])/[^\s,\]]+\.(?:pgp|gpg|asc)\b", known, content)
+
+
+def _write_sources(root: Path, own: Mapping[str, str]) -> None:
     """Give the image this machine's Debian archives, or those beside the one that debootstrap took."""
-    own = apt.debian_sources(RELEASE)
     target = root / "etc/apt/sources.list"
     if not own:
         taken = re.search(r"^deb (\S+) ", target.read_text(), re.MULTILINE)
@@ -169,7 +195,7 @@ def _write_sources(root: Path) -> None:
         }
     target.unlink()
     for name, content in own.items():
-        (root / "etc/apt/sources.list.d" / name).write_text(content)
+        (root / "etc/apt/sources.list.d" / name).write_text(with_known_keyrings(content, root))
 
 
 def _import_command() -> str:

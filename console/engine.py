@@ -14,6 +14,8 @@ DOCKER_CONFIG = BUILD / "docker"
 PLUGINS = DOCKER_CONFIG / "cli-plugins"
 ENGINE_LOG = Path("/var/log/dockerd.log")
 ENGINE_START_S = 60.0
+# Debian 13 has the client in a package of its own; elsewhere it is part of docker.io.
+CLIENT_PACKAGE = "docker-cli"
 ENGINE_PACKAGES = ("docker.io", "iptables", "tini", "ca-certificates")
 COMPOSE_MAJOR = 2
 
@@ -105,7 +107,7 @@ def _start_engine() -> None:
             f"a Docker engine must answer: DOCKER_HOST is {os.environ['DOCKER_HOST']} and nothing answers there; "
             "start that engine or unset DOCKER_HOST"
         )
-    installed = shutil.which("dockerd") is not None
+    installed = shutil.which("dockerd") is not None and shutil.which("docker") is not None
     if not installed and not apt.can_install():
         raise ConsoleError(
             "a Docker engine must answer: none is installed; run this once as root on Debian or Ubuntu, "
@@ -113,7 +115,7 @@ def _start_engine() -> None:
         )
     if not installed:
         apt.refresh()
-        apt.install(*ENGINE_PACKAGES)
+        apt.install(*ENGINE_PACKAGES, *([CLIENT_PACKAGE] if apt.candidate(CLIENT_PACKAGE) else []))
     if engine_answers():
         return
     if os.geteuid() != 0:

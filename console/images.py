@@ -29,7 +29,7 @@ from console.engine import docker, docker_environment, docker_succeeds, image_id
 from console.exclusive import exclusive
 from console.models import MANIFEST_FILE, fetch_models
 from console.terminal import BUILD, LOGS, REPOSITORY, ConsoleError, console, guard, last_line, progress, run, say, tail
-from console.wheelhouse import fetch
+from console.wheelhouse import fetch, refuse_cuda_builds
 
 IMAGES = REPOSITORY / "images"
 CONTEXTS = BUILD / "context"
@@ -129,6 +129,7 @@ def build_images(names: Sequence[str] = (), variant: str = "cpu") -> tuple[Built
 
 
 def _build_all(images: Sequence[Image]) -> tuple[BuiltImage, ...]:
+    refuse_cuda_builds(lock for image in images for lock in find_locks(image))
     distribution = ensure_distribution_image()
     foundation = Foundation("DISTRIBUTION_IMAGE", distribution, image_id(distribution) or "")
     fetch_ingredients(images[0])
@@ -262,7 +263,10 @@ def _fetching(image: Image | None) -> Iterator[None]:
     finally:
         if process.is_alive() and process.pid:
             # Its own group, so that pip or npm end with it.
-            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                os.killpg(process.pid, signal.SIGTERM)
+            except ProcessLookupError:
+                process.terminate()
             process.join()
     if process.exitcode != 0:
         raise ConsoleError(f"what {image.tag} needs must be fetched, and was not:\n" + "\n".join(tail(log, 30)))

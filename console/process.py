@@ -57,10 +57,21 @@ def stage_in(file: Path, archive: Path, inbox: Path) -> str:
         raise ConsoleError(f"FILE must be a media file or lie in the archive ({archive}): {str(file)!r} does not")
     copy = inbox / absolute.name
     if not copy.exists():
-        shutil.copy2(absolute, copy)
+        _copy_whole(absolute, copy)
     elif not filecmp.cmp(absolute, copy, shallow=False):
         raise ConsoleError(f"the inbox holds another file of that name already: rename {str(file)!r}, or empty {inbox}")
     return f"inbox/{copy.name}"
+
+
+def _copy_whole(file: Path, copy: Path) -> None:
+    """Copy so that the name appears with the whole content, readable by the user that stages run as."""
+    part = copy.with_name(f".{copy.name}.part")
+    try:
+        shutil.copy2(file, part)
+        part.chmod(0o644)
+        part.replace(copy)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def run_job(api: AirflowApi, job: Job) -> RunState:

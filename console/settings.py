@@ -20,6 +20,9 @@ STAGE_MEMORY_MIN_MIB = 2048
 STAGE_MEMORY_MAX_MIB = 8192
 STAGE_CPUS_MAX = 4
 LIGHT_SLOTS = 8
+DEFAULT_PROJECT = "nightreel"
+# Used when the database is made, and never after.
+DATABASE_PASSWORDS = ("POSTGRES_PASSWORD", "AIRFLOW_DB_PASSWORD", "MEDIA_DB_PASSWORD")
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,9 @@ def _secret(_machine: Machine) -> str:
 
 
 ENTRIES = (
-    Entry("COMPOSE_PROJECT_NAME", "Tells this deployment from others on the machine.", lambda m: "nightreel", "Basics"),
+    Entry(
+        "COMPOSE_PROJECT_NAME", "Tells this deployment from others on the machine.", lambda m: DEFAULT_PROJECT, "Basics"
+    ),
     Entry("AIRFLOW_PORT", "Airflow's web interface, open to this machine only.", lambda m: "8080"),
     Entry("POSTGRES_PORT", "Postgres, open to this machine only.", lambda m: "5433"),
     Entry(
@@ -154,24 +159,35 @@ def this_machine() -> Machine:
 
 
 def load_settings(env_file: Path = ENV_FILE, environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings. Values that `.env` lacks are written to it first; those it has are never changed.
-
-    A variable of the environment goes before `.env`, as in Compose.
+    """Read the settings. A variable of the environment goes before `.env`, as in Compose.
 
     Raises:
-        ConsoleError: a value breaks its rule.
+        ConsoleError: `.env` is not there or lacks a value, or a value breaks its rule.
     """
-    held = complete(env_file, this_machine())
-    values = {entry.name: environment.get(entry.name, held[entry.name]) for entry in ENTRIES}
-    return check(values)
+    if not env_file.exists():
+        raise ConsoleError(f"{env_file} must hold the settings: there is no such file; run `make up`, which makes it")
+    values = {**parse(env_file.read_text()), **environment}
+    missing = [entry.name for entry in ENTRIES if entry.name not in values]
+    if missing:
+        raise ConsoleError(f"{env_file} must hold every setting: {', '.join(missing)} missing; run `make up`")
+    return check({entry.name: values[entry.name] for entry in ENTRIES})
 
 
-def complete(env_file: Path, machine: Machine) -> dict[str, str]:
+def database_without_passwords(env_file: Path = ENV_FILE, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The project whose database, if there is one, has passwords that `.env` does not hold; none when it has all."""
+    values = {**(parse(env_file.read_text()) if env_file.exists() else {}), **environment}
+    if all(name in values for name in DATABASE_PASSWORDS):
+        return None
+    return values.get("COMPOSE_PROJECT_NAME", DEFAULT_PROJECT)
+
+
+def complete(env_file: Path = ENV_FILE, machine: Machine | None = None) -> dict[str, str]:
     """Add what `.env` lacks, readable by its owner only, and return all of its values.
 
     Raises:
         ConsoleError: the file cannot be written.
     """
+    machine = machine or this_machine()
     held = parse(env_file.read_text()) if env_file.exists() else {}
     missing = [entry for entry in ENTRIES if entry.name not in held]
     if missing:

@@ -12,7 +12,16 @@ from pathlib import Path
 
 from console.base_image import ensure_postgres_image
 from console.engine import docker, docker_environment, engine_socket, ensure_engine, image_id
-from console.settings import ENV_FILE, STAGE_UID, Settings, load_settings, port_is_free, record
+from console.settings import (
+    ENV_FILE,
+    STAGE_UID,
+    Settings,
+    complete,
+    database_without_passwords,
+    load_settings,
+    port_is_free,
+    record,
+)
 from console.terminal import LOGS, REPOSITORY, ConsoleError, console, guard, plain, progress, say, step, tail
 
 AIRFLOW_IMAGE = "nightreel/airflow:cpu"
@@ -55,10 +64,9 @@ def up() -> Settings:
         ConsoleError: something is missing, a port is taken, or a service does not get well.
     """
     ensure_engine()
-    had_settings = ENV_FILE.exists()
+    _refuse_unknown_database()
+    complete()
     settings = load_settings()
-    if not had_settings:
-        _refuse_unknown_database(settings)
     _require_free_ports(settings)
     if image_id(AIRFLOW_IMAGE) is None:
         raise ConsoleError(f"{AIRFLOW_IMAGE} must be built before the services start: run `make images`")
@@ -216,13 +224,15 @@ def _change_owner(data: Path, names: Sequence[str]) -> None:
     )
 
 
-def _refuse_unknown_database(settings: Settings) -> None:
-    volume = f"{settings.project}_postgres"
-    if volume in docker("volume", "ls", "--quiet").split():
-        ENV_FILE.unlink()
+def _refuse_unknown_database() -> None:
+    # Before any password is made: new ones would lock us out of a database that was made with others.
+    project = database_without_passwords()
+    volume = f"{project}_postgres"
+    if project and volume in docker("volume", "ls", "--quiet").split():
         raise ConsoleError(
-            f"{ENV_FILE} must hold the passwords that the database was made with: it is gone, and the database is in "
-            f"the volume {volume}; put the file back, or give the database up with `docker volume rm {volume}`"
+            f"{ENV_FILE} must hold the passwords that the database was made with: it lacks them, and the database is "
+            f"in the volume {volume}; put the file back, or give the database up with `docker volume rm {volume}`; "
+            "if the database is another deployment's, put another COMPOSE_PROJECT_NAME into .env"
         )
 
 

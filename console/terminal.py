@@ -139,10 +139,16 @@ def last_line(path: Path) -> str:
 
 
 def guard(main: Callable[[], None]) -> int:
-    """Run `main` and return the exit code: a `ConsoleError` or Ctrl-C is told without a traceback."""
+    """Run `main` and return the exit code: what stops it for a reason of the machine is told without a traceback."""
+    # Folders made here are read by the users of containers.
+    os.umask(0o022)
     try:
         main()
     except ConsoleError as error:
+        errors.print(Text.assemble(("error: ", "bold red"), str(error)))
+        return 1
+    except OSError as error:
+        # A full disk, a folder that may not be written: the system's words name it.
         errors.print(Text.assemble(("error: ", "bold red"), str(error)))
         return 1
     except KeyboardInterrupt:

@@ -15,9 +15,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from console import apt
 from console.content import link_file, write_text
 from console.terminal import BUILD, LOGS, REPOSITORY, ConsoleError, run, step
 from console.torchvision_cpu import REQUIREMENTS as REPACK_REQUIREMENTS
@@ -25,6 +27,8 @@ from console.torchvision_cpu import REQUIREMENTS as REPACK_REQUIREMENTS
 WHEELS = BUILD / "wheels"
 POOL = WHEELS / "pool"
 REPACK_TOOLS = BUILD / "tools" / "torchvision-cpu"
+COMPILER_PACKAGES = ("gcc", "binutils", "libc6-dev")
+C_HEADER = Path("/usr/include/stdio.h")
 COMPLETE_FILE = ".complete"
 IMAGES_PYTHON = (3, 11)
 LOCK_LINE = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9][A-Za-z0-9._+!]*)")
@@ -84,6 +88,20 @@ def fetch(lock: Path, name: str | None = None) -> Path:
         link_file(wheel, directory / wheel.name)
     write_text(directory / COMPLETE_FILE, json.dumps(sorted(wheel.name for wheel in wheels), indent=1))
     return directory
+
+
+def refuse_cuda_builds(locks: Iterable[Path]) -> None:
+    """Ask pip, before anything is built, whether it finds the CPU builds that these locks need.
+
+    Raises:
+        ConsoleError: it would take a CUDA build of a package that cannot be made into one for the CPU here.
+    """
+    needed = {
+        requirement: _pool(lock, requirement) for lock in locks if _is_cpu(lock) for requirement in read_lock(lock)
+    }
+    _refuse_cuda_builds(
+        [requirement for requirement, pool in needed.items() if pooled_wheel(requirement, pool) is None]
+    )
 
 
 def read_lock(lock: Path) -> tuple[Requirement, ...]:
@@ -233,6 +251,7 @@ def _pips_choice(requirement: Requirement) -> str:
 def _repacked(wheel: Path, directory: Path) -> Path:
     """A CPU build made from a CUDA build, by `console.torchvision_cpu` in an environment of its own."""
     with step(f"repack {wheel.name} for the CPU"):
+        _ensure_compiler()
         python = _repack_python()
         told = subprocess.run(
             [python, "-m", "console.torchvision_cpu", wheel, directory],
@@ -247,6 +266,14 @@ def _repacked(wheel: Path, directory: Path) -> Path:
                 "PyTorch's index of CPU wheels, which has it ready"
             )
         return Path(told.stdout.strip().splitlines()[-1])
+
+
+def _ensure_compiler() -> None:
+    # Where packages cannot be installed, the repacking itself tells which tool it misses.
+    complete = all(map(shutil.which, ("gcc", "readelf", "nm", "strip"))) and C_HEADER.exists()
+    if not complete and apt.can_install():
+        apt.refresh()
+        apt.install(*COMPILER_PACKAGES)
 
 
 def _repack_python() -> Path:

@@ -10,6 +10,10 @@ set -euo pipefail
 initialize() {
   local new=$PGDATA.new user=${POSTGRES_USER:-postgres} script
   : "${POSTGRES_PASSWORD:?must be set before the first start: the password of the user ${user}}"
+  if ! [ -r /docker-entrypoint-initdb.d ] || ! [ -x /docker-entrypoint-initdb.d ]; then
+    echo "/docker-entrypoint-initdb.d must be readable by user $(id -u): it is not; chmod it 755 on the host" >&2
+    exit 1
+  fi
   rm -rf "$new"
   # shellcheck disable=SC2086 # several arguments in one variable, as in the official image
   initdb --pgdata="$new" --username="$user" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") \

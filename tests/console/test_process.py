@@ -1,3 +1,6 @@
+import shutil
+import stat
+
 import pytest
 
 from console.process import Job, stage_in
@@ -40,6 +43,30 @@ def test_a_file_from_elsewhere_is_copied_to_the_inbox_once(places, tmp_path):
     assert stage_in(tape, archive, inbox) == "inbox/tape.mp4"
     assert stage_in(tape, archive, inbox) == "inbox/tape.mp4"
     assert (inbox / "tape.mp4").read_text() == "media"
+
+
+def test_a_private_file_is_readable_by_the_stages_user_once_copied(places, tmp_path):
+    archive, inbox = places
+    tape = tmp_path / "tape.mp4"
+    tape.write_text("media")
+    tape.chmod(0o600)
+    stage_in(tape, archive, inbox)
+    assert stat.S_IMODE((inbox / "tape.mp4").stat().st_mode) == 0o644
+
+
+def test_a_copy_that_breaks_off_leaves_nothing_behind(places, tmp_path, monkeypatch):
+    archive, inbox = places
+    tape = tmp_path / "tape.mp4"
+    tape.write_text("media")
+
+    def run_full(_source, target):
+        target.write_text("me")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copy2", run_full)
+    with pytest.raises(OSError, match="No space left"):
+        stage_in(tape, archive, inbox)
+    assert list(inbox.iterdir()) == []
 
 
 def test_another_file_of_the_same_name_is_never_overwritten(places, tmp_path):

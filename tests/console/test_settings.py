@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.settings import ENTRIES, Machine, complete, load_settings, parse, record
+from console.settings import (
+    DATABASE_PASSWORDS,
+    ENTRIES,
+    Machine,
+    Settings,
+    complete,
+    database_without_passwords,
+    load_settings,
+    parse,
+    record,
+)
 from console.terminal import ConsoleError
 from images.airflow.initialize import pools
 
@@ -18,8 +28,35 @@ def env_file(tmp_path: Path) -> Path:
     return tmp_path / ".env"
 
 
+def first_settings(env_file: Path, environment: dict[str, str]) -> Settings:
+    """As `make up` does it: what is missing is written, then all is read."""
+    complete(env_file)
+    return load_settings(env_file, environment)
+
+
+def test_reading_settings_makes_no_file_and_names_the_remedy(env_file: Path) -> None:
+    with pytest.raises(ConsoleError, match="run `make up`"):
+        load_settings(env_file, environment={})
+    assert not env_file.exists()
+    env_file.write_text("AIRFLOW_PORT=9090\n")
+    with pytest.raises(ConsoleError, match=r"MEDIA_DB_PASSWORD.* missing; run `make up`"):
+        load_settings(env_file, environment={})
+    assert env_file.read_text() == "AIRFLOW_PORT=9090\n"
+
+
+@pytest.mark.parametrize("lost", DATABASE_PASSWORDS)
+def test_a_database_password_that_is_lost_is_noticed_before_another_is_made(env_file: Path, lost: str) -> None:
+    assert database_without_passwords(env_file, {}) == "nightreel"
+    complete(env_file)
+    assert database_without_passwords(env_file, {}) is None
+    lines = [line for line in env_file.read_text().splitlines() if not line.startswith(lost)]
+    env_file.write_text("\n".join(lines).replace("COMPOSE_PROJECT_NAME=nightreel", "COMPOSE_PROJECT_NAME=mine"))
+    assert database_without_passwords(env_file, {}) == "mine"
+    assert database_without_passwords(env_file, {lost: "given"}) is None
+
+
 def test_the_first_start_writes_every_setting_for_its_owner_only(env_file: Path) -> None:
-    settings = load_settings(env_file, environment={})
+    settings = first_settings(env_file, environment={})
     assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
     assert set(parse(env_file.read_text())) == {entry.name for entry in ENTRIES}
     assert settings.airflow_url == "http://127.0.0.1:8080"
@@ -27,7 +64,7 @@ def test_the_first_start_writes_every_setting_for_its_owner_only(env_file: Path)
 
 
 def test_two_deployments_share_no_secret(tmp_path: Path) -> None:
-    first, second = (load_settings(tmp_path / name, environment={}) for name in ("a", "b"))
+    first, second = (first_settings(tmp_path / name, environment={}) for name in ("a", "b"))
     secrets = [name for name in first.values if re.search("PASSWORD|KEY|SECRET", name)]
     assert len(secrets) == 8
     assert all(first.values[name] != second.values[name] for name in secrets)
@@ -36,24 +73,24 @@ def test_two_deployments_share_no_secret(tmp_path: Path) -> None:
 
 def test_values_that_are_there_stay_and_only_missing_ones_are_added(env_file: Path) -> None:
     env_file.write_text("# mine\nAIRFLOW_PORT=9090\nMEDIA_DB_PASSWORD='kept'  # by hand\nOTHER=1\n")
-    settings = load_settings(env_file, environment={})
+    settings = first_settings(env_file, environment={})
     text = env_file.read_text()
     assert settings.airflow_port == 9090
     assert settings.values["MEDIA_DB_PASSWORD"] == "kept"
     assert text.startswith("# mine\nAIRFLOW_PORT=9090\nMEDIA_DB_PASSWORD='kept'  # by hand\nOTHER=1\n")
     assert text.count("AIRFLOW_PORT=") == 1
-    load_settings(env_file, environment={})
+    first_settings(env_file, environment={})
     assert env_file.read_text() == text
 
 
 def test_a_variable_of_the_environment_goes_before_the_file_and_is_not_written(env_file: Path) -> None:
-    settings = load_settings(env_file, environment={"AIRFLOW_PORT": "9191"})
+    settings = first_settings(env_file, environment={"AIRFLOW_PORT": "9191"})
     assert settings.airflow_port == 9191
     assert "9191" not in env_file.read_text()
 
 
 def test_what_is_found_on_the_machine_replaces_its_line_and_nothing_else(env_file: Path) -> None:
-    load_settings(env_file, environment={})
+    first_settings(env_file, environment={})
     before = env_file.read_text()
     record(env_file, {"NIGHTREEL_DOCKER_GID": "4711"})
     assert env_file.read_text() == before.replace("NIGHTREEL_DOCKER_GID=0", "NIGHTREEL_DOCKER_GID=4711")
@@ -76,7 +113,7 @@ def test_what_is_found_on_the_machine_replaces_its_line_and_nothing_else(env_fil
 )
 def test_a_value_that_breaks_its_rule_is_named_with_the_remedy(env_file: Path, name: str, value: str) -> None:
     with pytest.raises(ConsoleError, match=rf"{name} must be .*\.env"):
-        load_settings(env_file, environment={name: value})
+        first_settings(env_file, environment={name: value})
 
 
 @given(cores=st.integers(1, 256), memory_mib=st.integers(2_048, 1_048_576))

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from console import stack
 from console.engine import ensure_engine
-from console.settings import Settings, load_settings
+from console.settings import Settings, complete, load_settings
 from console.stack import ServiceState, docker_compose, parse_states, prepare_folders
 from console.terminal import ConsoleError
 
@@ -18,6 +19,7 @@ LONG_RUNNING = {"postgres", "api-server", "scheduler", "dag-processor", "trigger
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     folders = {"NIGHTREEL_ARCHIVE": str(tmp_path / "media"), "NIGHTREEL_DATA": str(tmp_path / "data")}
+    complete(tmp_path / ".env")
     return load_settings(tmp_path / ".env", environment={"COMPOSE_PROJECT_NAME": "nightreel-test", **folders})
 
 
@@ -82,6 +84,15 @@ def test_airflow_runs_without_privileges(services: dict[str, Any]) -> None:
     airflow = [service for name, service in services.items() if name != "postgres"]
     assert all(service["cap_drop"] == ["ALL"] and service["read_only"] for service in airflow)
     assert all("no-new-privileges:true" in service["security_opt"] for service in services.values())
+
+
+def test_a_database_whose_passwords_are_lost_stops_up_before_new_ones_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "ensure_engine", lambda: None)
+    monkeypatch.setattr(stack, "database_without_passwords", lambda: "mine")
+    monkeypatch.setattr(stack, "docker", lambda *arguments: "other_postgres\nmine_postgres")
+    monkeypatch.setattr(stack, "complete", lambda: pytest.fail("passwords were made"))
+    with pytest.raises(ConsoleError, match="docker volume rm mine_postgres"):
+        stack.up()
 
 
 def test_an_archive_that_is_not_there_is_told_before_anything_starts(settings: Settings) -> None:

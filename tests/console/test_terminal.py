@@ -68,7 +68,9 @@ def test_a_step_tells_its_end_and_how_it_ended(capsys: pytest.CaptureFixture[str
     assert lines[3].startswith("✗ two  0.")
 
 
-@pytest.mark.parametrize(("error", "code"), [("ConsoleError('the rule')", 1), ("KeyboardInterrupt", 130)])
+@pytest.mark.parametrize(
+    ("error", "code"), [("ConsoleError('the rule')", 1), ("OSError(28, 'the rule')", 1), ("KeyboardInterrupt", 130)]
+)
 def test_an_error_ends_the_program_with_a_sentence_and_no_traceback(error: str, code: int) -> None:
     program = (
         "import sys\nfrom console.terminal import ConsoleError, guard\n"

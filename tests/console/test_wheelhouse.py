@@ -112,6 +112,9 @@ def test_a_cpu_lock_is_not_given_a_cuda_build_of_torch(own_folders: Path, monkey
     lock = write_lock(own_folders, "vision", "torch==9.0.0")
     with pytest.raises(ConsoleError, match=r"CPU build of torch: pip would take torch 9\.0\.0.*PIP_EXTRA_INDEX_URL"):
         wheelhouse.fetch(lock)
+    with pytest.raises(ConsoleError, match="CPU build of torch"):
+        wheelhouse.refuse_cuda_builds([write_lock(own_folders, "audio", PURE), lock])
+    wheelhouse.refuse_cuda_builds([write_lock(own_folders, "vision", "torch==9.0.0", variant="cuda")])
 
 
 def test_cpu_and_cuda_locks_with_the_same_torch_version_get_different_wheels(
