@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import Context
 from airflow.sdk.types import DagRunProtocol
@@ -71,9 +71,10 @@ class Attempt:
             duration_s = earlier_s + time.monotonic() - started_s
             self._append(phase, started_at, duration_s, outcome, counters)
 
-    def adopt(self, container_phases: Sequence[PhaseRecord]) -> None:
-        """Take over the phases that the container wrote."""
+    def adopt(self, container_phases: Sequence[PhaseRecord]) -> datetime | None:
+        """Take over the phases that the container wrote. Returns the end of the last one."""
         self._phases.extend(container_phases)
+        return max((phase.started_at + timedelta(seconds=phase.span_s) for phase in container_phases), default=None)
 
     def describe(self, variant: Variant, image: StageImage, compute_type: str) -> None:
         """Record what runs."""

@@ -247,10 +247,12 @@ class StageOperator(DockerOperator):
             raise AirflowException(f"{reason} before it ended; finished items are kept") from error
         finally:
             # However it ended, the time was spent.
-            attempt.adopt(read_phases(self.attempt_folder / PHASES_FILE))
-        with attempt.phase(Phase.COLLECT, since=datetime.fromisoformat(state["FinishedAt"])):
+            last_phase_ended_at = attempt.adopt(read_phases(self.attempt_folder / PHASES_FILE))
+        outcome = _read_outcome(self.attempt_folder)
+        # Leaving Python takes a second with large libraries. Of a process that was killed, that span is lost work.
+        ended_at = last_phase_ended_at if outcome else datetime.fromisoformat(state["FinishedAt"])
+        with attempt.phase(Phase.COLLECT, since=ended_at):
             asked = StageRequest.model_validate_json((self.attempt_folder / "request.json").read_bytes()).items
-            outcome = _read_outcome(self.attempt_folder)
             told = judge(attempt.exit_code, outcome, state["OOMKilled"], {}).message
             items = after_container(places.results, self.stage, asked, outcome, told)
         return judge(attempt.exit_code, outcome, state["OOMKilled"], items), items
