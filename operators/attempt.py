@@ -39,16 +39,15 @@ class Attempt:
     @classmethod
     def begin(cls, context: Context, stage: Stage | None = None) -> "Attempt":
         """Record that the attempt begins, with the waits before it: in the queue, and for the process."""
-        begun_at = datetime.now(UTC)
-        running, dag_run = context["ti"], context["dag_run"]
         attempt = cls(task_key(context))
+        running, dag_run = context["ti"], context["dag_run"]
         before = [*context["task"].upstream_task_ids, running.task_id]
         upstream_at = last_finished(attempt.database, running.dag_id, running.run_id, before)
         begin_attempt(attempt.database, attempt.task, stage, running.start_date, upstream_at)
         # Asked again: a try that died without a word was ended by the line before, and its time is no wait.
         waiting_since = last_finished(attempt.database, running.dag_id, running.run_id, before)
         attempt._add(Phase.QUEUE, _waiting_since(waiting_since, dag_run), running.start_date)
-        attempt._add(Phase.TASK_START, running.start_date, begun_at)
+        attempt._add(Phase.TASK_START, running.start_date, attempt._begun_at)
         return attempt
 
     @contextlib.contextmanager

@@ -13,9 +13,10 @@ from operators.catalog import Location, Registered, RejectedLocation, find_media
 from operators.database import Database
 from operators.errors import ChoiceInvalid, NightreelError, ShardMissing
 from operators.publish import publish_asset
-from operators.routing import INPUTS, with_prerequisites
+from operators.routing import with_prerequisites
 from operators.settings import Folders
 from operators.shard import USABLE, RunFolder, Shard, ShardItem, ShardLocation, StageIndex, StageItem
+from operators.stage_plan import usable_inputs
 from operators.timings import (
     RunItem,
     RunItemOutcome,
@@ -120,7 +121,7 @@ def decide_fate(asset_id: str, stages: Sequence[Stage], indexes: Indexes) -> Fat
     rejections = []
     is_used = False
     for stage in stages:
-        if not _could_run(asset_id, stage, indexes):
+        if usable_inputs(asset_id, stage, indexes) is None:
             continue
         index = indexes[stage]
         item = index.items.get(asset_id) if index else None
@@ -214,15 +215,6 @@ def _run_items(shard: Shard, fates: Mapping[str, Fate]) -> list[RunItem]:
             RunItem(location.root, location.path, location.asset_id, fate.outcome, fate.reason, fate.message)
         )
     return run_items
-
-
-def _could_run(asset_id: str, stage: Stage, indexes: Indexes) -> bool:
-    def is_usable(needed: Stage) -> bool:
-        index = indexes.get(needed)
-        item = index.items.get(asset_id) if index else None
-        return item is not None and item.outcome in USABLE
-
-    return all(is_usable(needed) for needed in INPUTS[stage])
 
 
 def _complete(asset_id: str, indexes: Indexes) -> dict[Stage, str]:

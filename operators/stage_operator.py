@@ -234,7 +234,7 @@ class StageOperator(DockerOperator):
     def _follow(
         self, attempt: Attempt, places: Folders, run_folder: RunFolder, started_by: int
     ) -> tuple[Verdict, dict[str, StageItem]]:
-        """Pass on the container's log until it ends, then collect what it made and remove it."""
+        """Pass on the container's log until it ends, then collect what it made."""
         container = self.container["Id"]
         self.attempt_folder = run_folder.attempt(attempt.task.model_copy(update={"try_number": started_by}))
         try:

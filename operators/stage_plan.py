@@ -106,7 +106,7 @@ def plan_stage(
     complete: dict[str, StageItem] = {}
     waiting: list[RequestItem] = []
     for item in shard.items:
-        inputs = _inputs_of(item.asset_id, choice.stage, upstream)
+        inputs = usable_inputs(item.asset_id, choice.stage, upstream)
         if inputs is None:
             continue
         name = fingerprint(
@@ -259,17 +259,13 @@ def tally(items: Mapping[str, StageItem]) -> str:
     return ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in ItemOutcome if outcome in outcomes)
 
 
-def usable_inputs(index: StageIndex) -> dict[str, str]:
-    """Fingerprints, by asset, of the results that a later stage can read."""
-    return {asset: item.fingerprint for asset, item in index.items.items() if item.outcome in USABLE}
-
-
-def _inputs_of(asset_id: str, stage: Stage, upstream: Mapping[Stage, StageIndex | None]) -> dict[Stage, str] | None:
+def usable_inputs(asset_id: str, stage: Stage, indexes: Mapping[Stage, StageIndex | None]) -> dict[Stage, str] | None:
+    """Fingerprints of the results that `stage` reads of an asset; none when one of them is not to be had."""
     inputs: dict[Stage, str] = {}
     for needed in INPUTS[stage]:
-        index = upstream.get(needed)
-        found = usable_inputs(index).get(asset_id) if index else None
-        if found is None:
+        index = indexes.get(needed)
+        item = index.items.get(asset_id) if index else None
+        if item is None or item.outcome not in USABLE:
             return None
-        inputs[needed] = found
+        inputs[needed] = item.fingerprint
     return inputs
