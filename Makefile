@@ -11,6 +11,9 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3.11
 # As a person typed it: a $ in a file's name is a letter like any other.
 override export FILE := $(value FILE)
+override export WHY := $(value WHY)
+override export DO := $(value DO)
+export OPEN CLOSE ROUTE
 PY := .venv/bin/python
 # Stamps: what .venv holds.
 CONSOLE := .venv/.console
@@ -19,10 +22,10 @@ DEVELOPMENT := .venv/.development
 SOURCES := console operators dags plugins images docs tests
 LIST_FILES := git ls-files --cached --others --exclude-standard --
 
-.PHONY: help demo up down restart status logs process report psql images test check format docs clean
+.PHONY: help demo up down restart status logs process report psql gpu simulate-gpu images test check format docs clean
 
 help: ## List the commands
-	@sed -nE 's/^([a-z]+):.*## (.*)$$/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*## (.*)$$/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 
 demo: up ## Start everything and take three sample files through it
 	@$(PY) -m console.demo
@@ -52,12 +55,19 @@ report: $(CONSOLE) ## Print what a run found and where its time went: RUN=its id
 psql: $(CONSOLE) ## Open the media database
 	@$(PY) -m console.stack psql $(ARGS)
 
-images: $(CONSOLE) ## Build the images whose sources changed; VARIANT=cuda for those of a GPU
+gpu: $(CONSOLE) ## Show the GPUs and what stages take of them; OPEN=GPU-…, CLOSE=GPU-… or ROUTE=stage=cpu, with WHY="…"
+	@$(PY) -m console.stack gpu $(if $(OPEN),--open="$$OPEN") $(if $(CLOSE),--close="$$CLOSE") \
+	  $(if $(ROUTE),--route="$$ROUTE") $(if $(WHY),--why="$$WHY")
+
+images: $(CONSOLE) ## Build the images whose sources changed; VARIANT=cuda for those of a GPU, cpu for no others
 	@$(PY) -m console.engine
 	@$(PY) -m console.images $(if $(VARIANT),--variant $(VARIANT))
 
 test: $(DEVELOPMENT) images ## Run the tests; ARGS="-k name tests/console" for some
 	@$(PY) -m pytest $(ARGS)
+
+simulate-gpu: $(DEVELOPMENT) ## Play with a deployment on simulated GPUs; DO=help says how, DO=down ends it
+	@PYTHONPATH=images/base $(PY) -m tests.simulation "$$DO"
 
 check: $(DEVELOPMENT) ## Check types, style, borders between rooms, Dockerfiles and shell scripts; changes nothing
 	@$(PY) -m ruff check .
@@ -76,6 +86,7 @@ docs: $(DEVELOPMENT) ## Write docs/dags.md and docs/database.md anew from the DA
 	@$(PY) -m docs.generate_database
 
 clean: ## Remove what was built here; media, results, databases, images and .env stay
+	@if [ -e build/simulation/engine/docker.sock ]; then $(MAKE) --no-print-directory simulate-gpu DO=down; fi
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -not -path './data/*' -exec rm -rf {} +
 

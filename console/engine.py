@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from console import apt
@@ -92,6 +92,16 @@ def engine_socket() -> Path:
             "choose a local context with `docker context use default`"
         )
     return Path(address.removeprefix("unix://"))
+
+
+def stage_socket(environment: Mapping[str, str] = os.environ) -> Path:
+    """The socket of the engine that runs the stages: this one's, or the one that the environment names.
+
+    Raises:
+        ConsoleError: the engine is reached over a network.
+    """
+    given = environment.get("NIGHTREEL_DOCKER_SOCKET")
+    return Path(given) if given else engine_socket()
 
 
 def _docker(arguments: Iterable[str | Path]) -> subprocess.CompletedProcess[str]:

@@ -1,8 +1,11 @@
 """Builds the images: `python -m console.images [--variant cuda] [NAME ...]`, all of them without names.
 
+Without a variant those for the CPU are built and, where GPUs are configured, those for GPUs too.
+
 For each image a build context is put together in `build/context/<name>-<variant>/` by hard links: what
-`images/<name>/` holds, `wheels/` with the locks and, for a stage, `models/` and `stage_contract/`. Its
-hash is a label of the image, so an image whose context and base did not change is not built again.
+`images/<name>/` holds, `wheels/` with the locks and, for a stage, `models/` and `stage_contract/`, which the
+GPU agent has too. Its hash is a label of the image, so an image whose context and base did not change is
+not built again.
 Images are built one after another; what the next one needs is fetched meanwhile.
 """
 
@@ -25,9 +28,18 @@ from rich.table import Table
 
 from console.base_image import CA_BUNDLE, ensure_distribution_image
 from console.content import ContentHashes, link_file
-from console.engine import docker, docker_environment, docker_succeeds, image_id, image_label
+from console.engine import (
+    docker,
+    docker_environment,
+    docker_succeeds,
+    engine_socket,
+    image_id,
+    image_label,
+    stage_socket,
+)
 from console.exclusive import exclusive
 from console.models import MANIFEST_FILE, fetch_models
+from console.settings import configured_gpus
 from console.terminal import BUILD, LOGS, REPOSITORY, ConsoleError, console, guard, last_line, progress, run, say, tail
 from console.wheelhouse import fetch, refuse_cuda_builds
 
@@ -40,9 +52,10 @@ MODELS_LABEL = "nightreel.models"
 VARIANTS = ("cpu", "cuda")
 BASE = "base"
 AIRFLOW = "airflow"
+GPU_AGENT = "gpu_agent"
 # These two are not built from a context of ours; `console.base_image` sees to them.
 MADE_ELSEWHERE = frozenset({"distribution", "postgres"})
-# Lies in the base image's folder, and is part of each stage image instead.
+# Lies in the base image's folder, and is part of each stage image, and of the GPU agent's, instead.
 STAGE_CONTRACT = "stage_contract"
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "*.md", "*.lock", STAGE_CONTRACT)
 BYTES_PER_MB = 1_000_000
@@ -69,6 +82,11 @@ class Image:
     def is_stage(self) -> bool:
         """Whether it holds a stage, and so may hold models."""
         return (self.directory / f"{self.name}_stage").is_dir()
+
+    @property
+    def holds_contract(self) -> bool:
+        """Whether the stage contract is in it: in stages, and in the GPU agent, whose answers it describes."""
+        return self.is_stage or self.name == GPU_AGENT
 
 
 @dataclass(frozen=True)
@@ -116,14 +134,28 @@ def find_image(name: str, variant: str) -> Image:
     return Image(name, variant if has_it else "cpu")
 
 
-def build_images(names: Sequence[str] = (), variant: str = "cpu") -> tuple[BuiltImage, ...]:
+def needed_variants() -> tuple[str, ...]:
+    """The variants that this deployment needs on this engine: those for GPUs too where GPUs are configured.
+
+    Where the environment names another engine for the stages, that one has to hold their images for GPUs.
+
+    Raises:
+        ConsoleError: `NIGHTREEL_GPU_DEVICES` breaks its rule.
+    """
+    has_gpu_work = bool(configured_gpus()) and stage_socket().resolve() == engine_socket().resolve()
+    return VARIANTS if has_gpu_work else VARIANTS[:1]
+
+
+def build_images(names: Sequence[str] = (), variants: Sequence[str] = ("cpu",)) -> tuple[BuiltImage, ...]:
     """Build the named images, or all, and the base first; those that did not change are left as they are.
+
+    Each is built in the wanted variants that it has.
 
     Raises:
         ConsoleError: an image is unknown, something could not be fetched, or a build failed.
     """
     wanted = [name for name in names or image_names() if name != BASE]
-    images = [find_image(name, variant) for name in (BASE, *wanted)]
+    images = list(dict.fromkeys(find_image(name, variant) for variant in variants for name in (BASE, *wanted)))
     with exclusive("building images"):
         return _build_all(images)
 
@@ -170,7 +202,7 @@ def assemble_context(image: Image, ingredients: Ingredients, foundation: str) ->
     context = CONTEXTS / f"{image.name}-{image.variant}"
     shutil.rmtree(context, ignore_errors=True)
     shutil.copytree(image.directory, context, copy_function=_link, ignore=LEFT_OUT)
-    if image.is_stage:
+    if image.holds_contract:
         shutil.copytree(IMAGES / BASE / STAGE_CONTRACT, context / STAGE_CONTRACT, copy_function=_link, ignore=LEFT_OUT)
     for lock in find_locks(image):
         # Beside the wheels: a build mounts wheels/ alone, and so installs again only when they or the lock change.
@@ -292,15 +324,21 @@ def main() -> None:
     """Build images and tell what there is now."""
     parser = argparse.ArgumentParser(prog="python -m console.images", description="Build the images.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="which images; all when none is named")
-    parser.add_argument("--variant", choices=VARIANTS, default="cpu", help="where an image has no such variant: cpu")
+    parser.add_argument(
+        "--variant",
+        choices=VARIANTS,
+        help="where an image has no such variant: cpu; not given: cpu, and cuda too where GPUs are configured",
+    )
     parser.add_argument("--fetch-only", action="store_true", help="fetch wheels and models, build nothing")
     arguments = parser.parse_args()
+    variants = (arguments.variant,) if arguments.variant else needed_variants()
     if arguments.fetch_only:
+        wanted = (find_image(name, variant) for variant in variants for name in arguments.names or image_names())
         with exclusive("fetching"):
-            _fetch_all(find_image(name, arguments.variant) for name in arguments.names or image_names())
+            _fetch_all(dict.fromkeys(wanted))
         return
     table = Table("image", "size", "models", "built in", box=None)
-    for image in build_images(arguments.names, arguments.variant):
+    for image in build_images(arguments.names, variants):
         built = "unchanged" if image.build_s is None else f"{image.build_s:.0f} s"
         table.add_row(image.tag, f"{image.size_mb} MB", "\n".join(image.models), built)
     console.print(table)

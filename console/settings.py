@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from console.setting_rules import check_gpu, gpu_devices, port, positive_number, whole_number
 from console.terminal import REPOSITORY, ConsoleError
 
 ENV_FILE = REPOSITORY / ".env"
@@ -21,6 +22,7 @@ STAGE_MEMORY_MAX_MIB = 8192
 STAGE_CPUS_MAX = 4
 LIGHT_SLOTS = 8
 DEFAULT_PROJECT = "nightreel"
+COMPOSE_FILES = ("docker-compose.yaml", "compose.gpu.yaml")
 # Used when the database is made, and never after.
 DATABASE_PASSWORDS = ("POSTGRES_PASSWORD", "AIRFLOW_DB_PASSWORD", "MEDIA_DB_PASSWORD")
 
@@ -70,6 +72,19 @@ class Settings:
     data: Path
     airflow_port: int
     postgres_port: int
+    gpu_agent_port: int
+    gpu_devices: tuple[str, ...]
+
+    @property
+    def slots(self) -> int:
+        """The slots of all pools together, which is how many tasks may run at a time."""
+        return sum(int(self.values[f"NIGHTREEL_{pool}_SLOTS"]) for pool in ("CPU", "GPU", "LIGHT"))
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The ports on this machine that the services open, by setting."""
+        open_ports = {"AIRFLOW_PORT": self.airflow_port, "POSTGRES_PORT": self.postgres_port}
+        return open_ports | ({"NIGHTREEL_GPU_AGENT_PORT": self.gpu_agent_port} if self.gpu_devices else {})
 
     @property
     def inbox(self) -> Path:
@@ -123,15 +138,36 @@ ENTRIES = (
     Entry("NIGHTREEL_STAGE_MEMORY_MIB", "Memory of one stage container.", lambda m: str(m.stage_memory_mib)),
     Entry("NIGHTREEL_STAGE_PIDS", "Processes and threads of one stage container.", lambda m: "512"),
     Entry("NIGHTREEL_CPU_SLOTS", "Stage containers on the CPU at a time.", lambda m: str(m.cpu_slots)),
-    Entry("NIGHTREEL_GPU_SLOTS", "Slots of the pool `gpu`: 0 without a GPU.", lambda m: "0"),
-    Entry("NIGHTREEL_GPU_DEVICES", "UUIDs of the GPUs that stages may use, with commas.", lambda m: ""),
     Entry(
-        "NIGHTREEL_PARALLELISM",
-        "Tasks at a time, over all pools. What the cpu and gpu slots leave goes to light tasks.",
-        lambda m: str(m.cpu_slots + LIGHT_SLOTS),
+        "NIGHTREEL_LIGHT_SLOTS",
+        "Tasks at a time that compute nothing: they wait, ask, write.",
+        lambda m: str(LIGHT_SLOTS),
     ),
+    Entry(
+        "NIGHTREEL_GPU_DEVICES",
+        "UUIDs of the GPUs and MIG slices for the stages, with commas, from `nvidia-smi -L`. Empty: all on the CPU.",
+        lambda m: "",
+        "GPUs",
+    ),
+    Entry("NIGHTREEL_GPU_RESERVE_MIB", "VRAM of each that is left to its driver and display.", lambda m: "512"),
+    Entry(
+        "NIGHTREEL_GPU_BUDGET_MIB",
+        "VRAM that one slot of the pool `gpu` stands for. 0: one slot per GPU, tasks take turns on it.",
+        lambda m: "0",
+    ),
+    Entry(
+        "NIGHTREEL_GPU_PATIENCE_S", "How long a stage waits for a usable GPU until it takes the CPU.", lambda m: "60"
+    ),
+    Entry(
+        "NIGHTREEL_GPU_BREAKER_WAIT_S",
+        "How long a GPU that failed is left alone; twice as long each time it fails again, up to 32 times this.",
+        lambda m: "120",
+    ),
+    Entry("NIGHTREEL_GPU_AGENT_PORT", "The GPU agent, open to this machine only.", lambda m: "9410"),
+    Entry("NIGHTREEL_GPU_AGENT_URL", "The GPU agent, as the other services see it.", lambda m: "http://gpu-agent:9410"),
     Entry("AIRFLOW_ADMIN_PASSWORD", "Airflow's user `admin`.", _secret, "Passwords and keys, random"),
     Entry("AIRFLOW_VIEWER_PASSWORD", "Airflow's user `viewer`, who may look and not touch.", _secret),
+    Entry("NIGHTREEL_NOTES_PASSWORD", "Airflow's user `nightreel`, by whom tasks write notes on runs.", _secret),
     Entry("POSTGRES_PASSWORD", "The database's superuser. The three are used when the database is made.", _secret),
     Entry("AIRFLOW_DB_PASSWORD", "The owner of Airflow's database.", _secret),
     Entry("MEDIA_DB_PASSWORD", "The owner of the media database.", _secret),
@@ -146,9 +182,22 @@ ENTRIES = (
         "NIGHTREEL_DOCKER_SOCKET",
         "The Docker engine's socket.",
         lambda m: "/var/run/docker.sock",
-        "Found on this machine, written anew by `make up`",
+        "Found and reckoned, written anew by each `make up`",
     ),
     Entry("NIGHTREEL_DOCKER_GID", "The group that may use it.", lambda m: "0"),
+    Entry("COMPOSE_FILE", "What Compose reads; with a GPU, its agent too.", lambda m: COMPOSE_FILES[0]),
+    Entry(
+        "NIGHTREEL_GPU_VRAM_MIB",
+        "MiB of each GPU, in their order, as the agent tells; by hand where it cannot.",
+        lambda m: "",
+    ),
+    Entry("NIGHTREEL_GPU_SLOTS", "Slots of the pool `gpu`: VRAM less reserve, by the budget.", lambda m: "0"),
+    Entry("NIGHTREEL_GPU_NEEDS", "MiB of VRAM that each stage takes, measured where it can be.", lambda m: ""),
+    Entry(
+        "NIGHTREEL_PARALLELISM",
+        "Tasks at a time: the slots of cpu, gpu and light tasks together.",
+        lambda m: str(m.cpu_slots + LIGHT_SLOTS),
+    ),
 )
 
 
@@ -166,16 +215,25 @@ def load_settings(env_file: Path = ENV_FILE, environment: Mapping[str, str] = os
     """
     if not env_file.exists():
         raise ConsoleError(f"{env_file} must hold the settings: there is no such file; run `make up`, which makes it")
-    values = {**parse(env_file.read_text()), **environment}
+    values = {**_values(env_file), **_values(reckoned_file(env_file, environment)), **environment}
     missing = [entry.name for entry in ENTRIES if entry.name not in values]
     if missing:
         raise ConsoleError(f"{env_file} must hold every setting: {', '.join(missing)} missing; run `make up`")
     return check({entry.name: values[entry.name] for entry in ENTRIES})
 
 
+def configured_gpus(env_file: Path = ENV_FILE, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """The GPUs that are configured, also before all settings are there.
+
+    Raises:
+        ConsoleError: a UUID has another form, or is there twice.
+    """
+    return gpu_devices({"NIGHTREEL_GPU_DEVICES": "", **_values(env_file), **environment})
+
+
 def database_without_passwords(env_file: Path = ENV_FILE, environment: Mapping[str, str] = os.environ) -> str | None:
     """The project whose database, if there is one, has passwords that `.env` does not hold; none when it has all."""
-    values = {**(parse(env_file.read_text()) if env_file.exists() else {}), **environment}
+    values = {**_values(env_file), **environment}
     if all(name in values for name in DATABASE_PASSWORDS):
         return None
     return values.get("COMPOSE_PROJECT_NAME", DEFAULT_PROJECT)
@@ -188,7 +246,7 @@ def complete(env_file: Path = ENV_FILE, machine: Machine | None = None) -> dict[
         ConsoleError: the file cannot be written.
     """
     machine = machine or this_machine()
-    held = parse(env_file.read_text()) if env_file.exists() else {}
+    held = _values(env_file)
     missing = [entry for entry in ENTRIES if entry.name not in held]
     if missing:
         lines = [] if env_file.exists() else ["# Made by `make up`. Edit it, then run `make up` again."]
@@ -201,12 +259,26 @@ def complete(env_file: Path = ENV_FILE, machine: Machine | None = None) -> dict[
     return held
 
 
-def record(env_file: Path, found: Mapping[str, str]) -> None:
-    """Write values that were found on this machine over those in `.env`, in their places."""
-    before = env_file.read_text().splitlines()
+def reckoned_file(env_file: Path = ENV_FILE, environment: Mapping[str, str] = os.environ) -> Path:
+    """Where `make up` writes what it found and reckoned: `.env`.
+
+    A deployment that the environment names, such as a test's, has a file of its own, since what was reckoned for
+    it holds for no other.
+    """
+    named = environment.get("COMPOSE_PROJECT_NAME")
+    if named in (None, _values(env_file).get("COMPOSE_PROJECT_NAME", DEFAULT_PROJECT)):
+        return env_file
+    return env_file.parent / "build" / "deployments" / f"{named}.env"
+
+
+def record(file: Path, found: Mapping[str, str]) -> None:
+    """Write values that were found or reckoned over those in a file of settings, in their places; new ones follow."""
+    before = file.read_text().splitlines() if file.exists() else []
     after = [next((f"{name}={found[name]}" for name in found if line.startswith(f"{name}=")), line) for line in before]
+    after += [f"{name}={value}" for name, value in found.items() if f"{name}={value}" not in after]
     if after != before:
-        _write(env_file, "\n".join(after) + "\n")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _write(file, "\n".join(after) + "\n")
 
 
 def parse(text: str) -> dict[str, str]:
@@ -235,11 +307,10 @@ def check(values: Mapping[str, str]) -> Settings:
         # The host's engine mounts them into stage containers, and knows no folder to start from.
         if not Path(values[name]).is_absolute():
             raise ConsoleError(f"{name} must be an absolute path: it is {values[name]!r}; change it in .env")
-    for name in ("NIGHTREEL_STAGE_MEMORY_MIB", "NIGHTREEL_STAGE_PIDS", "NIGHTREEL_CPU_SLOTS"):
-        _whole_number(values, name, least=1)
-    _positive_number(values, "NIGHTREEL_STAGE_CPUS")
-    cpu_slots, gpu_slots = (_whole_number(values, f"NIGHTREEL_{kind}_SLOTS", least=0) for kind in ("CPU", "GPU"))
-    _whole_number(values, "NIGHTREEL_PARALLELISM", least=cpu_slots + gpu_slots + 1)
+    for name in ("STAGE_MEMORY_MIB", "STAGE_PIDS", "CPU_SLOTS", "LIGHT_SLOTS", "PARALLELISM"):
+        whole_number(values, f"NIGHTREEL_{name}", least=1)
+    positive_number(values, "NIGHTREEL_STAGE_CPUS")
+    check_gpu(values)
     for entry in ENTRIES:
         if entry.default is _secret and not re.fullmatch(r"[A-Za-z0-9_.~-]+", values[entry.name]):
             raise ConsoleError(f"{entry.name} must be letters, digits, and - _ . ~ only: change it in .env")
@@ -248,39 +319,26 @@ def check(values: Mapping[str, str]) -> Settings:
         project=values["COMPOSE_PROJECT_NAME"],
         archive=Path(values["NIGHTREEL_ARCHIVE"]),
         data=Path(values["NIGHTREEL_DATA"]),
-        airflow_port=_port(values, "AIRFLOW_PORT"),
-        postgres_port=_port(values, "POSTGRES_PORT"),
+        airflow_port=port(values, "AIRFLOW_PORT"),
+        postgres_port=port(values, "POSTGRES_PORT"),
+        gpu_agent_port=port(values, "NIGHTREEL_GPU_AGENT_PORT"),
+        gpu_devices=gpu_devices(values),
     )
 
 
-def port_is_free(port: int) -> bool:
+def port_is_free(number: int) -> bool:
     """Whether a service could listen on a port of this machine now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind(("127.0.0.1", number))
         except OSError:
             return False
     return True
 
 
-def _whole_number(values: Mapping[str, str], name: str, least: int) -> int:
-    value = values[name]
-    if not re.fullmatch(r"\d+", value) or int(value) < least:
-        raise ConsoleError(f"{name} must be a whole number of at least {least}: it is {value!r}; change it in .env")
-    return int(value)
-
-
-def _positive_number(values: Mapping[str, str], name: str) -> None:
-    if not re.fullmatch(r"\d+(\.\d+)?", values[name]) or float(values[name]) <= 0:
-        raise ConsoleError(f"{name} must be a number above 0: it is {values[name]!r}; change it in .env")
-
-
-def _port(values: Mapping[str, str], name: str) -> int:
-    port = _whole_number(values, name, least=1)
-    if port > 65535:
-        raise ConsoleError(f"{name} must be a port, 1 to 65535: it is {port}; change it in .env")
-    return port
+def _values(file: Path) -> dict[str, str]:
+    return parse(file.read_text()) if file.exists() else {}
 
 
 def _write(env_file: Path, text: str) -> None:

@@ -1,17 +1,25 @@
 """Nightreel's services on this machine: start, stop, restart, logs, status."""
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from console import gpu
 from console.base_image import ensure_postgres_image
-from console.engine import docker, docker_environment, engine_socket, ensure_engine, image_id
+from console.compose import (
+    INITIALIZATION,
+    ServiceState,
+    compose_environment,
+    docker_compose,
+    run_in_scheduler,
+    service_names,
+    service_states,
+)
+from console.engine import docker, ensure_engine, image_id, stage_socket
 from console.settings import (
     ENV_FILE,
     STAGE_UID,
@@ -20,41 +28,20 @@ from console.settings import (
     database_without_passwords,
     load_settings,
     port_is_free,
+    reckoned_file,
     record,
 )
 from console.terminal import LOGS, REPOSITORY, ConsoleError, console, guard, plain, progress, say, step, tail
 
+__all__ = ["docker_compose", "down", "report", "restart", "status", "up"]
+
 AIRFLOW_IMAGE = "nightreel/airflow:cpu"
-INITIALIZATION = "airflow-init"
+# All of these must be well; the GPU agent need not be.
 SERVICES = ("postgres", INITIALIZATION, "api-server", "scheduler", "dag-processor", "triggerer")
 CODE_SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
 UP_S = 600.0
 POLL_EVERY_S = 1.0
 STACK_LABEL = "nightreel.stack"
-
-
-@dataclass(frozen=True)
-class ServiceState:
-    """One service's container: Docker's state and health (empty where there is no health check)."""
-
-    service: str
-    state: str
-    health: str
-    exit_code: int
-
-    @property
-    def is_well(self) -> bool:
-        """Healthy; or, for what runs once, ended well."""
-        if self.service == INITIALIZATION:
-            return self.state == "exited" and self.exit_code == 0
-        return self.state == "running" and self.health == "healthy"
-
-    @property
-    def words(self) -> str:
-        """For a person: `scheduler starting`."""
-        if self.service == INITIALIZATION and self.is_well:
-            return f"{self.service} done"
-        return f"{self.service} {self.health if self.state == 'running' and self.health else self.state}"
 
 
 def up() -> Settings:
@@ -72,9 +59,7 @@ def up() -> Settings:
         raise ConsoleError(f"{AIRFLOW_IMAGE} must be built before the services start: run `make images`")
     ensure_postgres_image()
     prepare_folders(settings)
-    socket = engine_socket()
-    record(ENV_FILE, {"NIGHTREEL_DOCKER_SOCKET": str(socket), "NIGHTREEL_DOCKER_GID": str(socket.stat().st_gid)})
-    settings = load_settings()
+    settings = _reckon(settings)
     with step("start the services"):
         _start_services(settings)
     say(f"\nAirflow  {settings.airflow_url}")
@@ -89,15 +74,18 @@ def down() -> None:
     settings = load_settings()
     with step("stop the services"):
         docker_compose(settings, "down", "--remove-orphans")
-    left = docker("ps", "--all", "--quiet", "--filter", f"label={STACK_LABEL}={settings.project}").split()
+    engine = ("--host", f"unix://{stage_socket()}")
+    left = docker(*engine, "ps", "--all", "--quiet", "--filter", f"label={STACK_LABEL}={settings.project}").split()
     if left:
         with step(f"remove {len(left)} stage containers; what they finished is kept"):
-            docker("rm", "--force", *left)
+            docker(*engine, "rm", "--force", *left)
+    if reckoned_file() != ENV_FILE:
+        reckoned_file().unlink(missing_ok=True)
 
 
 def restart() -> None:
     """Restart Airflow's services, so that changed operators and plugins are read. Running tasks are retried."""
-    settings = load_settings()
+    settings = _reckon(load_settings())
     with step("restart Airflow's services"):
         docker_compose(settings, "restart", *CODE_SERVICES)
         _start_services(settings)
@@ -133,63 +121,14 @@ def status() -> None:
     """
     settings = load_settings()
     states = service_states(settings)
-    for service in SERVICES:
+    for service in (*SERVICES, *([gpu.AGENT] if settings.gpu_devices else [])):
         found = next((state for state in states if state.service == service), None)
-        mark = "[green]✓[/]" if found and found.is_well else "[red]✗[/]"
+        ill = "[yellow]![/]" if service == gpu.AGENT else "[red]✗[/]"
+        mark = "[green]✓[/]" if found and found.is_well else ill
         console.print(f"{mark} {found.words if found else f'{service} is not there'}")
     if not _all_well(states):
         raise ConsoleError("not all services are well; `make up` starts them, `make logs` tells what they say")
     say(settings.airflow_url)
-
-
-def run_in_scheduler(settings: Settings, command: Sequence[str]) -> None:
-    """Run a command in the scheduler's container, which has the code, the folders and the database.
-
-    Its output goes to this terminal.
-
-    Raises:
-        ConsoleError: it ended with a code other than 0.
-    """
-    argv = ["docker", "compose", "exec", "--no-TTY", "scheduler", *command]
-    code = subprocess.run(argv, env=compose_environment(settings), cwd=REPOSITORY, check=False).returncode
-    if code != 0:
-        raise ConsoleError(f"{' '.join(command)} ended with {code} in the scheduler's container; its words are above")
-
-
-def compose_environment(settings: Settings) -> dict[str, str]:
-    """The environment of every `docker compose` command: checked settings before those of `.env`."""
-    return {**docker_environment(), **settings.values}
-
-
-def docker_compose(settings: Settings, *arguments: str) -> str:
-    """Run a short `docker compose` command and return its stdout, stripped.
-
-    Raises:
-        ConsoleError: it failed; the message holds what it said.
-    """
-    told = subprocess.run(
-        ["docker", "compose", *arguments],
-        env=compose_environment(settings),
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    if told.returncode != 0:
-        raise ConsoleError(f"docker compose {' '.join(arguments)} failed: {told.stderr.strip()}")
-    return told.stdout.strip()
-
-
-def service_states(settings: Settings) -> list[ServiceState]:
-    """The containers that the services have now."""
-    return parse_states(docker_compose(settings, "ps", "--all", "--format", "json"))
-
-
-def parse_states(text: str) -> list[ServiceState]:
-    """States from `docker compose ps --format json`: a line each, or one list before Compose 2.21."""
-    entries = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
-    return [ServiceState(e["Service"], e["State"], e.get("Health", ""), int(e["ExitCode"])) for e in entries]
 
 
 def prepare_folders(settings: Settings) -> None:
@@ -236,8 +175,22 @@ def _refuse_unknown_database() -> None:
         )
 
 
+def _reckon(settings: Settings) -> Settings:
+    """Settings that follow from the machine, the GPUs and the other settings: recorded, for Compose alone too."""
+    socket = stage_socket()
+    machine = {"NIGHTREEL_DOCKER_SOCKET": str(socket), "NIGHTREEL_DOCKER_GID": str(socket.stat().st_gid)}
+    settings = _record({**machine, "COMPOSE_FILE": gpu.compose_file(settings)})
+    settings = _record(gpu.reckon(settings) if settings.gpu_devices else gpu.WITHOUT)
+    return _record({"NIGHTREEL_PARALLELISM": str(settings.slots)})
+
+
+def _record(found: Mapping[str, str]) -> Settings:
+    record(reckoned_file(), found)
+    return load_settings()
+
+
 def _require_free_ports(settings: Settings) -> None:
-    for name, port in (("AIRFLOW_PORT", settings.airflow_port), ("POSTGRES_PORT", settings.postgres_port)):
+    for name, port in settings.ports.items():
         ours = ("--filter", f"label=com.docker.compose.project={settings.project}", "--filter", f"publish={port}")
         if not port_is_free(port) and not docker("ps", "--quiet", *ours):
             raise ConsoleError(f"{name} must be free: something listens on 127.0.0.1:{port}; choose another in .env")
@@ -251,9 +204,11 @@ def _start_services(settings: Settings) -> None:
     told: set[str] = set()
     # What was well before may be replaced yet; it is told when Compose has decided.
     old = {state.service for state in service_states(settings) if state.is_well}
+    # The agent was started apart: were it to fail here, nothing would start.
+    services = [name for name in service_names(settings) if name != gpu.AGENT]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["docker", "compose", "up", "--detach", "--remove-orphans"],
+            ["docker", "compose", "up", "--detach", "--remove-orphans", *services],
             env=compose_environment(settings),
             cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,
@@ -289,7 +244,7 @@ def _failure(settings: Settings, log: Path) -> str:
 
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="make", description=__doc__)
-    parser.add_argument("command", choices=["up", "down", "restart", "status", "logs", "psql", "report"])
+    parser.add_argument("command", choices=["up", "down", "restart", "status", "logs", "psql", "report", "gpu"])
     given, passed_on = parser.parse_known_args()
     ensure_engine()
     match given.command:
@@ -307,6 +262,8 @@ def _main() -> None:
             psql(passed_on)
         case "report":
             report(passed_on)
+        case "gpu":
+            gpu.inventory(load_settings(), passed_on)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,11 @@ def say(text: str) -> None:
     console.print(text, markup=False)
 
 
+def warn(text: str) -> None:
+    """Print what a person should know and the work goes on without."""
+    console.print(Text.assemble(("warning: ", "bold yellow"), text))
+
+
 @contextmanager
 def step(title: str) -> Iterator[None]:
     """Print a line when a step starts and one, with its seconds, when it ends."""

@@ -3,7 +3,8 @@
 
 Every ten minutes, removes stage containers that nobody waits for any more. That happens when a task's
 process was killed and its retries are used up, or when a run was deleted while its containers ran.
-Containers of tasks that still run, or will be tried again, stay: the retry joins them.
+Containers of tasks that still run, or will be tried again, stay: the retry joins them. VRAM that was
+leased to a task that died is taken back as well; tasks that wait for a GPU do that by themselves, sooner.
 
 ## When something is wrong
 
@@ -18,8 +19,11 @@ import docker
 import pendulum
 from airflow.sdk import DAG, get_current_context, task
 
+from operators.database import connect
+from operators.gpu.lease import reclaim
 from operators.orphans import TaskStates, find_orphans, list_containers, remove
 from operators.settings import stack_name
+from operators.stage_container import is_running
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +43,10 @@ def remove_orphans() -> int:
     orphans = find_orphans(list_containers(client, stack_name()), states_of)
     for orphan in orphans:
         log.info("Removing %s of %s", orphan.container_id, orphan.task)
-    return sum(remove(client, orphan) for orphan in orphans)
+    removed = sum(remove(client, orphan) for orphan in orphans)
+    for lease in reclaim(connect(), lambda name: is_running(client, name)):
+        log.info("Took back lease %d of %s %s on %s", lease.lease_id, lease.run_id, lease.task_id, lease.device_uuid)
+    return removed
 
 
 with DAG(

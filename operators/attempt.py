@@ -50,6 +50,18 @@ class Attempt:
         attempt._add(Phase.TASK_START, running.start_date, attempt._begun_at)
         return attempt
 
+    @classmethod
+    def resume(cls, context: Context, begun_at: datetime) -> "Attempt":
+        """Go on with an attempt that was deferred; it began at `begun_at`."""
+        attempt = cls(task_key(context))
+        attempt._begun_at = begun_at
+        return attempt
+
+    def pause(self) -> None:
+        """The task is deferred: record what there is, another process goes on."""
+        record_phases(self.database, self.task, self._phases)
+        self._phases.clear()
+
     @contextlib.contextmanager
     def phase(self, phase: Phase, since: datetime | None = None) -> Iterator[dict[str, float]]:
         """Time the block as a phase of the task itself; yields its counters.
@@ -79,13 +91,16 @@ class Attempt:
         """Record what runs."""
         details = AttemptDetails(
             variant=variant,
-            device=str(variant),
             image=image.name,
             image_digest=image.digest,
             models=image.models,
             compute_type=compute_type,
         )
         describe_attempt(self.database, self.task, details)
+
+    def use_device(self, device: str, lease_id: int | None = None) -> None:
+        """Record where it computes: `cpu`, or a GPU's UUID and the lease on it."""
+        describe_attempt(self.database, self.task, AttemptDetails(device=device, lease_id=lease_id))
 
     def follow_container(self, container_id: str, started_by: int) -> None:
         """Record which container the attempt waits for, and which try started it."""

@@ -14,6 +14,8 @@ from stage_contract.vocabulary import Stage
 
 STACK_LABEL = "nightreel.stack"
 TRY_LABEL = "nightreel.try_number"
+DEVICE_LABEL = "nightreel.device"
+CPU = "cpu"
 STAGE_USER = "10001:10001"
 SCRATCH_MIB = 1024
 
@@ -92,13 +94,22 @@ def restrictions(limits: ContainerLimits) -> dict[str, Any]:
     }
 
 
+# What NVIDIA's prestart hook, its library and the engine say when a GPU cannot be handed over.
+GPU_REFUSALS = ("nvidia", "nvml", "could not select device driver", "cdi device")
+
+
+def is_refused_gpu(explanation: str) -> bool:
+    """Whether the engine's words about a failed start are about the GPU."""
+    return any(word in explanation.lower() for word in GPU_REFUSALS)
+
+
 def environment(limits: ContainerLimits) -> dict[str, str]:
     """Threads as many as CPUs: more would cost time, see `stage_contract.resources`."""
     return {THREADS_VARIABLE: str(max(1, int(limits.cpus)))}
 
 
-def gpu_request(uuids: Sequence[str]) -> list[DeviceRequest]:
-    """Hand the container these GPUs and no others."""
-    if not uuids:
+def gpu_request(device: str) -> list[DeviceRequest]:
+    """Hand the container this one GPU, by its UUID; nothing for the CPU."""
+    if device == CPU:
         return []
-    return [DeviceRequest(device_ids=list(uuids), capabilities=[["gpu"]])]
+    return [DeviceRequest(device_ids=[device], capabilities=[["gpu"]])]

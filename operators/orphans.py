@@ -17,7 +17,7 @@ TaskStates = Mapping[str, Mapping[str, str | None]]
 
 
 @dataclass(frozen=True)
-class StageContainer:
+class LeftContainer:
     """A container of this stack and the task that it was started for."""
 
     container_id: str
@@ -25,29 +25,29 @@ class StageContainer:
 
 
 def find_orphans(
-    containers: Iterable[StageContainer], states_of: Callable[[str, list[str]], TaskStates]
-) -> list[StageContainer]:
+    containers: Iterable[LeftContainer], states_of: Callable[[str, list[str]], TaskStates]
+) -> list[LeftContainer]:
     """The containers whose task has ended or is not known.
 
     `states_of(dag_id, run_ids)` gives, by run id and task id, the task's state.
     """
-    by_dag: dict[str, list[StageContainer]] = defaultdict(list)
+    by_dag: dict[str, list[LeftContainer]] = defaultdict(list)
     for container in containers:
         by_dag[container.task.dag_id].append(container)
-    orphans: list[StageContainer] = []
+    orphans: list[LeftContainer] = []
     for dag_id, group in by_dag.items():
         states = states_of(dag_id, sorted({container.task.run_id for container in group}))
         orphans += [c for c in group if states.get(c.task.run_id, {}).get(c.task.task_id, "unknown") not in AWAITED]
     return orphans
 
 
-def list_containers(client: docker.APIClient, stack: str) -> list[StageContainer]:
+def list_containers(client: docker.APIClient, stack: str) -> list[LeftContainer]:
     """All stage containers of `stack`, ended ones included."""
     found = client.containers(all=True, filters={"label": f"{STACK_LABEL}={stack}"})
-    return [StageContainer(container["Id"], task_of(container["Labels"])) for container in found]
+    return [LeftContainer(container["Id"], task_of(container["Labels"])) for container in found]
 
 
-def remove(client: docker.APIClient, container: StageContainer) -> bool:
+def remove(client: docker.APIClient, container: LeftContainer) -> bool:
     """Remove one container; false when it was gone or is going already."""
     try:
         client.remove_container(container.container_id, force=True)

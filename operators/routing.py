@@ -1,15 +1,14 @@
-"""Which build of an image runs a stage, and in which pool."""
+"""Which image runs a stage, what the stage reads, and whose results are as good."""
 
 from collections.abc import Sequence
 from enum import StrEnum
 
-from operators.errors import ChoiceInvalid
 from stage_contract.resources import DEFAULT_COMPUTE_TYPE
 from stage_contract.vocabulary import Stage, Variant
 
 
 class DevicePolicy(StrEnum):
-    """What a person asks for. `auto`: the GPU where there is one and the stage has a GPU build."""
+    """What a person asks for. `auto`: a GPU that is well, else the CPU. `gpu` waits long for one."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -39,22 +38,24 @@ def image_for(stage: Stage, variant: Variant) -> str:
     return f"nightreel/{IMAGES[stage]}:{variant}"
 
 
-def choose_variant(stage: Stage, policy: DevicePolicy, gpu_devices: Sequence[str]) -> Variant:
-    """The build to run.
+def has_gpu_build(stage: Stage) -> bool:
+    """Whether there is a cuda build of the stage's image."""
+    return (stage, Variant.CUDA) in DEFAULT_COMPUTE_TYPE
 
-    Raises:
-        ChoiceInvalid: `policy` is `gpu` and no GPU is configured.
+
+GPU_STAGES: tuple[Stage, ...] = tuple(stage for stage in Stage if has_gpu_build(stage))
+
+
+def equal_variants(stage: Stage, variant: Variant, policy: DevicePolicy) -> list[Variant]:
+    """Other variants whose complete results are as good as those of `variant`, so that nothing is computed twice.
+
+    Under `auto` either is. Who insists on a device wants its results; what `gpu` left to the CPU is not done again.
     """
-    if (stage, Variant.CUDA) not in DEFAULT_COMPUTE_TYPE or policy is DevicePolicy.CPU:
-        return Variant.CPU
-    if gpu_devices:
-        return Variant.CUDA
-    if policy is DevicePolicy.GPU:
-        raise ChoiceInvalid(
-            f"device policy 'gpu' needs a GPU for {stage}: none is configured; "
-            "set NIGHTREEL_GPU_DEVICES in .env, or choose 'auto' or 'cpu'"
-        )
-    return Variant.CPU
+    if not has_gpu_build(stage) or policy is DevicePolicy.CPU:
+        return []
+    if variant is Variant.CPU:
+        return [Variant.CUDA]
+    return [Variant.CPU] if policy is DevicePolicy.AUTO else []
 
 
 def with_prerequisites(stages: Sequence[Stage]) -> tuple[Stage, ...]:

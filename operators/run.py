@@ -12,8 +12,9 @@ from pydantic import JsonValue
 from operators.catalog import Location, Registered, RejectedLocation, find_media, register, resolve
 from operators.database import Database
 from operators.errors import ChoiceInvalid, NightreelError, ShardMissing
+from operators.gpu.configuration import GpuConfiguration
 from operators.publish import publish_asset
-from operators.routing import with_prerequisites
+from operators.routing import DevicePolicy, has_gpu_build, with_prerequisites
 from operators.settings import Folders
 from operators.shard import USABLE, RunFolder, Shard, ShardItem, ShardLocation, StageIndex, StageItem
 from operators.stage_plan import usable_inputs
@@ -45,6 +46,7 @@ class RunRequest:
     files: tuple[str, ...]
     asset_ids: tuple[str, ...]
     stages: tuple[Stage, ...]
+    device: DevicePolicy = DevicePolicy.AUTO
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,34 @@ class Fate:
     message: str = ""
 
 
+def refuse_impossible(request: RunRequest, gpus: GpuConfiguration) -> None:
+    """Refuse a run that insists on a GPU which can never be had.
+
+    Raises:
+        ChoiceInvalid: no GPU is configured, or a stage asked for fits none.
+    """
+    if request.device is not DevicePolicy.GPU:
+        return
+    stages = [stage for stage in with_prerequisites(request.stages) if has_gpu_build(stage)]
+    if stages and not gpus.devices:
+        raise ChoiceInvalid(
+            f"device 'gpu' needs a GPU for {', '.join(stages)}: none is configured; set NIGHTREEL_GPU_DEVICES in .env "
+            "and run `make up`, or choose 'auto' or 'cpu'"
+        )
+    for stage in stages:
+        gpus.require_fit(stage, gpus.needs.get(stage, gpus.smallest_mib))
+
+
 def begin_shard(database: Database, places: Folders, folder: RunFolder, run: RunStart, request: RunRequest) -> Shard:
     """Find, hash and register the files asked for, and write the run's shard.
 
     Raises:
-        ChoiceInvalid: nothing was asked for, nothing was found, or more than a run can take.
+        ChoiceInvalid: nothing was asked for, nothing was found, or more than a run can take; or it insists on a
+            GPU that can never be had.
     """
     begin_run(database, run)
     folder.forget_shard()
+    refuse_impossible(request, GpuConfiguration.from_environment())
     locations = _locations(database, places.media_roots, request)
     if not locations:
         raise ChoiceInvalid(
@@ -151,6 +173,7 @@ def run_parameters(params: Mapping[str, JsonValue]) -> RunRequest:
         files=tuple(str(file) for file in _list(params, "files")),
         asset_ids=tuple(str(asset_id) for asset_id in _list(params, "asset_ids")),
         stages=tuple(Stage(str(stage)) for stage in _list(params, "stages")),
+        device=DevicePolicy(str(params.get("device") or DevicePolicy.AUTO)),
     )
 
 

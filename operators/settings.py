@@ -46,9 +46,9 @@ def folders() -> Folders:
         media_roots={root: MEDIA_MOUNT / root for root in roots},
         results=RESULTS_MOUNT,
         work=WORK_MOUNT,
-        host_media_roots={root: Path(_required(f"NIGHTREEL_HOST_{root.upper()}")) for root in roots},
-        host_results=Path(_required("NIGHTREEL_HOST_RESULTS")),
-        host_work=Path(_required("NIGHTREEL_HOST_WORK")),
+        host_media_roots={root: Path(required(f"NIGHTREEL_HOST_{root.upper()}")) for root in roots},
+        host_results=Path(required("NIGHTREEL_HOST_RESULTS")),
+        host_work=Path(required("NIGHTREEL_HOST_WORK")),
     )
 
 
@@ -59,9 +59,9 @@ def container_limits() -> ContainerLimits:
         SettingMissing: one is not set.
     """
     return ContainerLimits(
-        cpus=float(_required("NIGHTREEL_STAGE_CPUS")),
-        memory_mib=int(_required("NIGHTREEL_STAGE_MEMORY_MIB")),
-        pids=int(_required("NIGHTREEL_STAGE_PIDS")),
+        cpus=float(required("NIGHTREEL_STAGE_CPUS")),
+        memory_mib=int(required("NIGHTREEL_STAGE_MEMORY_MIB")),
+        pids=int(required("NIGHTREEL_STAGE_PIDS")),
     )
 
 
@@ -71,15 +71,15 @@ def stack_name() -> str:
     Raises:
         SettingMissing: it is not set.
     """
-    return _required("NIGHTREEL_STACK")
+    return required("NIGHTREEL_STACK")
 
 
-def gpu_devices() -> tuple[str, ...]:
-    """UUIDs of the GPUs that stages may use; none on a machine without."""
-    return tuple(uuid for uuid in os.environ.get("NIGHTREEL_GPU_DEVICES", "").split(",") if uuid)
+def required(name: str) -> str:
+    """A setting that must be there.
 
-
-def _required(name: str) -> str:
+    Raises:
+        SettingMissing: it is not.
+    """
     value = os.environ.get(name)
     if not value:
         raise SettingMissing(f"{name} must be set, and is not; start Nightreel with `make up`, which sets it")

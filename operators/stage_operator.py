@@ -1,7 +1,8 @@
 """Runs one stage of one shard in a container: files in, files out, the exit code decides."""
 
-import json
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,30 +10,39 @@ from typing import Any
 from airflow.providers.docker.operators.docker import DockerOperator
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
-from docker.errors import APIError, ImageNotFound, NotFound
 from pydantic import ValidationError
 
 from operators.attempt import Attempt
 from operators.container import (
+    CPU,
+    DEVICE_LABEL,
     STAGE_USER,
-    TRY_LABEL,
     ContainerIdentity,
     environment,
     gpu_request,
     mounts,
     restrictions,
 )
-from operators.errors import ChoiceInvalid
 from operators.links import OutputsLink
-from operators.routing import INPUTS, DevicePolicy, choose_variant, image_for
-from operators.settings import Folders, container_limits, folders, gpu_devices, stack_name
+from operators.routing import INPUTS, DevicePolicy, equal_variants, image_for
+from operators.settings import Folders, container_limits, folders, stack_name
 from operators.shard import RunFolder, StageIndex, StageItem
+from operators.stage_container import (
+    ContainerRemoved,
+    ContainerStuck,
+    EndedContainer,
+    FoundContainer,
+    GpuRefused,
+    StageContainer,
+    remove_container,
+)
+from operators.stage_image import inspect_stage_image
 from operators.stage_plan import (
     STOPPED_FILE,
     Action,
     AttemptOutcome,
+    Build,
     StageChoice,
-    StageImage,
     StagePlan,
     Verdict,
     after_container,
@@ -43,20 +53,50 @@ from operators.stage_plan import (
     set_aside_killers,
     without_container,
 )
-from stage_contract.models import MODELS_LABEL, STAGES_LABEL, parse_models
 from stage_contract.phases import PHASES_FILE, read_phases
-from stage_contract.request import StageRequest, TaskKey
-from stage_contract.resources import DEFAULT_COMPUTE_TYPE
+from stage_contract.request import StageRequest
+from stage_contract.resources import DEFAULT_COMPUTE_TYPE, SMALLER_COMPUTE_TYPE, default_batch_size
 from stage_contract.result import OUTCOME_FILE, StageOutcome
-from stage_contract.vocabulary import ItemOutcome, Phase, Stage, Variant
+from stage_contract.vocabulary import DeviceFault, ExitCode, ItemOutcome, Phase, Stage, Variant
 from stage_contract.workspace import write_durably
 
-# The supervisor kills a task five seconds after asking it to stop.
-STOP_TIMEOUT_S = 2
+
+@dataclass(frozen=True)
+class Work:
+    """What an attempt is about: fixed once it has begun."""
+
+    attempt: Attempt
+    identity: ContainerIdentity
+    places: Folders
+    run_folder: RunFolder
+    container: StageContainer
+
+
+class DeviceHold:
+    """The device that a container computes on, for as long as it runs. This one is the CPU: nothing to hold."""
+
+    device = CPU
+    need_mib = 0
+
+    @property
+    def lost(self) -> Verdict | None:
+        """The verdict on the task when the device may not be used any more; none while it may."""
+        return None
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether the container was stopped for a lost device, and has had its time to end."""
+        return False
+
+    def attend(self, container: StageContainer) -> None:
+        """The container runs from here on."""
+
+    def conclude(self, verdict: Verdict, fault: DeviceFault | None) -> None:
+        """The container has ended: what that says of the device."""
 
 
 class StageOperator(DockerOperator):
-    """One stage over the run's shard, in one container.
+    """One stage over the run's shard, in one container, on the CPU.
 
     Assets with a complete result are not processed again; when all have one, no container starts.
     The container outlives the death of this process, and the retry joins it. Cancelling the task, or
@@ -65,7 +105,10 @@ class StageOperator(DockerOperator):
     :param stage: what to run, for instance ``audio.transcribe``.
     :param device_policy: ``auto``, ``cpu`` or ``gpu`` (templated).
     :param parameters: the stage's own parameters, see ``stage_contract.parameters`` (templated).
+    :param takes_over_from: id of the task whose work this one goes on with, on the GPU.
     """
+
+    variant = Variant.CPU
 
     template_fields: Sequence[str] = ("device_policy", "parameters")
     template_ext: Sequence[str] = ()
@@ -78,13 +121,16 @@ class StageOperator(DockerOperator):
         stage: Stage,
         device_policy: str = DevicePolicy.AUTO,
         parameters: Mapping[str, Any] | None = None,
+        takes_over_from: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(image=image_for(stage, Variant.CPU), mount_tmp_dir=False, auto_remove="never", **kwargs)
+        super().__init__(image=image_for(stage, self.variant), mount_tmp_dir=False, auto_remove="never", **kwargs)
         self.stage = stage
         self.device_policy = device_policy
         self.parameters = dict(parameters or {})
+        self.takes_over_from = takes_over_from
         self.cancelled = False
+        self.work: Work | None = None
         self.attempt_folder: Path | None = None
 
     def execute(self, context: Context) -> str:
@@ -100,18 +146,18 @@ class StageOperator(DockerOperator):
         """
         attempt = Attempt.begin(context, self.stage)
         try:
-            verdict, items = self._run_shard(attempt, first_try(context))
+            verdict, items = self._run_shard(attempt, context)
         except BaseException as error:  # a time-out is none of Exception's
             outcome = AttemptOutcome.CANCELLED if self.cancelled else AttemptOutcome.FAILED
             attempt.finish(outcome, message=str(error) or type(error).__name__)
             raise
         attempt.finish(verdict.outcome, message=verdict.message, items=items)
-        if self.container:
+        if self.work and self.work.container.container_id:
             # Only now: were the database away, the next try would find the container and its phases again.
-            self._remove(self.container["Id"])
-        return self._conclude(verdict)
+            self.work.container.remove()
+        return self._conclude(context, verdict)
 
-    def _run_shard(self, attempt: Attempt, first_try_number: int) -> tuple[Verdict, dict[str, StageItem]]:
+    def _run_shard(self, attempt: Attempt, context: Context) -> tuple[Verdict, dict[str, StageItem]]:
         places = folders()
         run_folder = RunFolder(places.work, attempt.task.dag_id, attempt.task.run_id)
         run_folder.forget_index(self.stage)
@@ -120,28 +166,23 @@ class StageOperator(DockerOperator):
             reason = "there is no shard: find_assets did not end" if shard is None else "not asked for in this run"
             return Verdict(Action.SKIP, AttemptOutcome.DONE, f"{self.stage}: {reason}"), {}
         identity = ContainerIdentity(stack_name(), attempt.task)
-        started_by = self._find_container(identity)
+        self.work = work = Work(attempt, identity, places, run_folder, StageContainer(self.cli, identity))
+        found = work.container.find()
         with attempt.phase(Phase.PREPARE):
-            choice, variant = self._choose()
-            self.image = image_for(self.stage, variant)
-            image = self._inspect_image()
-            attempt.describe(variant, image, choice.compute_type)
+            self._end_predecessor(identity)
+            build, others = self._builds()
+            attempt.describe(self.variant, build[1], build[0].compute_type)
             upstream = {needed: run_folder.read_index(needed) for needed in INPUTS[self.stage]}
-            plan = plan_stage(places.results, shard, upstream, choice, image)
-            items = dict(plan.complete)
-            if started_by is None:
-                tries = run_folder.tries(attempt.task, first_try_number)
-                plan, given_up = set_aside_killers(plan, tries)
-                items |= given_up
-        if started_by is None and plan.waiting:
-            request = self._request(attempt.task, choice, variant, plan)
-            self._start_container(places, run_folder, request, identity)
-            started_by = attempt.task.try_number
-        if started_by is None:
+            plan = plan_stage(places.results, shard, upstream, build, others)
+            given_up: dict[str, StageItem] = {}
+            if found is None:
+                plan, given_up = set_aside_killers(plan, run_folder.tries(attempt.task, first_try(context)))
+        items = dict(plan.complete) | given_up
+        if found is None and not plan.waiting:
             verdict = without_container(self.stage, items)
         else:
-            attempt.follow_container(self.container["Id"], started_by)
-            verdict, made = self._follow(attempt, places, run_folder, started_by)
+            with self._hold_device(work, build, found) as hold:
+                verdict, made = self._run_container(work, hold, build, plan, found)
             not_asked = {
                 item.asset_id: StageItem(fingerprint=item.fingerprint, outcome=ItemOutcome.LEFT, message="not begun")
                 for item in plan.waiting
@@ -150,114 +191,140 @@ class StageOperator(DockerOperator):
         run_folder.write_index(StageIndex(stage=self.stage, items=items))
         return over_all(verdict, items), items
 
-    def _choose(self) -> tuple[StageChoice, Variant]:
-        try:
-            variant = choose_variant(self.stage, DevicePolicy(self.device_policy), gpu_devices())
-            parameters = full_parameters(self.stage, self.parameters)
-        except (ChoiceInvalid, ValidationError) as error:
-            raise AirflowFailException(str(error)) from error
-        return StageChoice(self.stage, DEFAULT_COMPUTE_TYPE[self.stage, variant], parameters), variant
+    def _end_predecessor(self, identity: ContainerIdentity) -> None:
+        """Remove the container of the task whose work this one takes over; what it finished counts."""
+        if self.takes_over_from is None:
+            return
+        theirs = identity.task.model_copy(update={"task_id": self.takes_over_from})
+        removed = remove_container(self.cli, ContainerIdentity(identity.stack, theirs))
+        if removed:
+            self.log.info("Removed container %s of %s; what it finished is kept", removed, self.takes_over_from)
 
-    def _inspect_image(self) -> StageImage:
+    def _builds(self) -> tuple[Build, list[Build]]:
+        """How this task runs the stage, and how else a result as good may have been made."""
         try:
-            found = self.cli.inspect_image(self.image)
-        except ImageNotFound as error:
+            policy = DevicePolicy(self.device_policy)
+            parameters = full_parameters(self.stage, self.parameters)
+        except (ValueError, ValidationError) as error:
+            raise AirflowFailException(str(error)) from error
+        self.image = image_for(self.stage, self.variant)
+        own = self._build(self.variant, parameters)
+        if own is None:
             raise AirflowFailException(
                 f"the engine must hold the stage's image: {self.image} is missing; build it with `make images`"
-            ) from error
-        labels = found["Config"]["Labels"] or {}
-        versions = json.loads(labels.get(STAGES_LABEL, "{}"))
-        if self.stage not in versions:
-            raise AirflowFailException(
-                f"an image must name its stages in label {STAGES_LABEL}: {self.image} does not name {self.stage}; "
-                "build it again with `make images`"
             )
-        version = versions[self.stage]
-        models = parse_models(labels.get(MODELS_LABEL, "[]"))
-        return StageImage(self.image, found["Id"], version, tuple(models.values()))
+        others = [self._build(variant, parameters) for variant in equal_variants(self.stage, self.variant, policy)]
+        return own, [build for build in others if build]
 
-    def _request(self, task: TaskKey, choice: StageChoice, variant: Variant, plan: StagePlan) -> StageRequest:
+    def _build(self, variant: Variant, parameters: Mapping[str, Any]) -> Build | None:
+        image = inspect_stage_image(self.cli, self.stage, variant)
+        if image is None:
+            return None
+        kind = (self.stage, variant)
+        return StageChoice(self.stage, DEFAULT_COMPUTE_TYPE[kind], parameters, SMALLER_COMPUTE_TYPE.get(kind)), image
+
+    @contextlib.contextmanager
+    def _hold_device(self, work: Work, build: Build, found: FoundContainer | None) -> Iterator[DeviceHold]:
+        """The device to compute on, held until the block ends."""
+        yield DeviceHold()
+
+    def _run_container(
+        self, work: Work, hold: DeviceHold, build: Build, plan: StagePlan, found: FoundContainer | None
+    ) -> tuple[Verdict, dict[str, StageItem]]:
+        """Start or join the container, wait for its end, and collect."""
+        task = work.attempt.task
+        started_by = found.started_by if found else task.try_number
+        self.attempt_folder = work.run_folder.attempt(task.model_copy(update={"try_number": started_by}))
+        work.attempt.use_device(hold.device)
+        if found:
+            self.log.info("Joined container %s of try %d", work.container.container_id, started_by)
+        else:
+            try:
+                self._start_container(work, hold, build, plan)
+            except GpuRefused as error:
+                refused = Verdict(Action.FAIL, AttemptOutcome.DEVICE_FAILED, str(error))
+                hold.conclude(refused, DeviceFault.BROKEN)
+                return refused, {}
+        work.attempt.follow_container(str(work.container.container_id), started_by)
+        hold.attend(work.container)
+        return self._follow(work, hold)
+
+    def _start_container(self, work: Work, hold: DeviceHold, build: Build, plan: StagePlan) -> None:
+        request = self._request(work, hold, build[0], plan)
+        folder = work.run_folder.attempt(request.task)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_durably(folder / "request.json", request.model_dump_json(indent=1))
+        for item in request.items:
+            (work.places.results / "assets" / item.asset_id / self.stage).mkdir(parents=True, exist_ok=True)
+        limits = container_limits()
+        self._stop_if_cancelled()
+        work.container.create(
+            image=self.image,
+            labels=work.identity.labels | {DEVICE_LABEL: hold.device},
+            user=STAGE_USER,
+            command=["--request", "/work/request.json"],
+            environment=environment(limits),
+            host_config=self.cli.create_host_config(
+                mounts=mounts(work.places, str(folder.relative_to(work.places.work)), self.stage, request.items),
+                device_requests=gpu_request(hold.device),
+                **restrictions(limits),
+            ),
+        )
+        self._stop_if_cancelled()
+        work.container.start()
+        self._stop_if_cancelled()
+        self.log.info(
+            "Started container %s (%s on %s) for %d items",
+            work.container.container_id,
+            self.image,
+            hold.device,
+            len(request.items),
+        )
+
+    def _request(self, work: Work, hold: DeviceHold, choice: StageChoice, plan: StagePlan) -> StageRequest:
         return StageRequest(
             stage=self.stage,
-            task=task,
-            variant=variant,
+            task=work.attempt.task,
+            variant=self.variant,
+            device=hold.device,
+            need_mib=hold.need_mib,
             compute_type=choice.compute_type,
+            smaller_compute_type=choice.smaller_compute_type,
+            batch_size=default_batch_size(self.stage, self.variant),
             parameters=dict(choice.parameters),
             submitted_at=datetime.now(UTC),
             items=plan.waiting,
         )
 
-    def _find_container(self, identity: ContainerIdentity) -> int | None:
-        """Join the container that an earlier try left, running or ended. Returns the try that started it."""
-        try:
-            found = self.cli.inspect_container(identity.name)
-        except NotFound:
-            return None
-        if found["State"]["Status"] == "created":
-            # The earlier try died between create and start: nothing is lost with it.
-            self._remove(found["Id"])
-            return None
-        self.container = found
-        started_by = int(found["Config"]["Labels"][TRY_LABEL])
-        self.log.info("Joined container %s of try %d (%s)", found["Id"], started_by, found["State"]["Status"])
-        return started_by
-
-    def _start_container(
-        self, places: Folders, run_folder: RunFolder, request: StageRequest, identity: ContainerIdentity
-    ) -> None:
-        attempt_folder = run_folder.attempt(request.task)
-        attempt_folder.mkdir(parents=True, exist_ok=True)
-        write_durably(attempt_folder / "request.json", request.model_dump_json(indent=1))
-        for item in request.items:
-            (places.results / "assets" / item.asset_id / self.stage).mkdir(parents=True, exist_ok=True)
-        limits = container_limits()
-        gpus = gpu_devices() if request.variant is Variant.CUDA else ()
-        self._stop_if_cancelled()
-        self.container = self.cli.create_container(
-            image=self.image,
-            name=identity.name,
-            labels=identity.labels,
-            user=STAGE_USER,
-            command=["--request", "/work/request.json"],
-            environment=environment(limits),
-            host_config=self.cli.create_host_config(
-                mounts=mounts(places, str(attempt_folder.relative_to(places.work)), self.stage, request.items),
-                device_requests=gpu_request(gpus),
-                **restrictions(limits),
-            ),
-        )
-        self._stop_if_cancelled()
-        self.cli.start(self.container["Id"])
-        self._stop_if_cancelled()
-        self.log.info("Started container %s (%s) for %d items", self.container["Id"], self.image, len(request.items))
-
-    def _follow(
-        self, attempt: Attempt, places: Folders, run_folder: RunFolder, started_by: int
-    ) -> tuple[Verdict, dict[str, StageItem]]:
+    def _follow(self, work: Work, hold: DeviceHold) -> tuple[Verdict, dict[str, StageItem]]:
         """Pass on the container's log until it ends, then collect what it made."""
-        container = self.container["Id"]
-        self.attempt_folder = run_folder.attempt(attempt.task.model_copy(update={"try_number": started_by}))
+        attempt, folder = work.attempt, self.attempt_folder
+        if folder is None:
+            raise AirflowFailException("a container must have a folder before it is followed")
+        ended: EndedContainer | None = None
         try:
-            for line in self.cli.logs(container, stream=True, follow=True):
-                self.log.info("%s", line.decode(errors="replace").rstrip())
-            attempt.exit_code = int(self.cli.wait(container)["StatusCode"])
-            state = self.cli.inspect_container(container)["State"]
-        except NotFound as error:
+            ended = work.container.follow(lambda line: self.log.info("%s", line), lambda: hold.is_given_up)
+            attempt.exit_code = ended.exit_code
+        except ContainerRemoved as error:
             reason = "the task was cancelled" if self.cancelled else "somebody removed the container"
             raise AirflowException(f"{reason} before it ended; finished items are kept") from error
+        except ContainerStuck as error:
+            self.log.warning("%s; going on without it", error)
         finally:
             # However it ended, the time was spent.
-            last_phase_ended_at = attempt.adopt(read_phases(self.attempt_folder / PHASES_FILE))
-        outcome = _read_outcome(self.attempt_folder)
+            last_phase_ended_at = attempt.adopt(read_phases(folder / PHASES_FILE))
+        outcome = _read_outcome(folder) if ended else None
         # Leaving Python takes a second with large libraries. Of a process that was killed, that span is lost work.
-        ended_at = last_phase_ended_at if outcome else datetime.fromisoformat(state["FinishedAt"])
+        ended_at = last_phase_ended_at if outcome else ended.finished_at if ended else datetime.now(UTC)
         with attempt.phase(Phase.COLLECT, since=ended_at):
-            asked = StageRequest.model_validate_json((self.attempt_folder / "request.json").read_bytes()).items
-            told = judge(attempt.exit_code, outcome, state["OOMKilled"], {}).message
-            items = after_container(places.results, self.stage, asked, outcome, told)
-        return judge(attempt.exit_code, outcome, state["OOMKilled"], items), items
+            asked = StageRequest.model_validate_json((folder / "request.json").read_bytes()).items
+            told = _judge(ended, outcome, hold, {}).message
+            items = after_container(work.places.results, self.stage, asked, outcome, told)
+        verdict = _judge(ended, outcome, hold, items)
+        hold.conclude(verdict, outcome.device_fault if outcome else None)
+        return verdict, items
 
-    def _conclude(self, verdict: Verdict) -> str:
+    def _conclude(self, context: Context, verdict: Verdict) -> str:
         match verdict.action:
             case Action.SUCCEED:
                 return verdict.message
@@ -271,32 +338,33 @@ class StageOperator(DockerOperator):
     def on_kill(self) -> None:
         """Cancelled or out of time: the container goes, within the supervisor's window."""
         self.cancelled = True
-        if self.container is None:
+        if self.work is None or self.work.container.container_id is None:
             return
-        if self.attempt_folder:
+        self._stop_on_purpose(self.work.container)
+        self.work.container.remove()
+
+    def _stop_on_purpose(self, container: StageContainer) -> None:
+        """Stop it, and leave word that no item killed it."""
+        if self.attempt_folder and self.attempt_folder.is_dir():
             (self.attempt_folder / STOPPED_FILE).touch()
-        try:
-            self.cli.stop(self.container["Id"], timeout=STOP_TIMEOUT_S)
-        except (NotFound, APIError) as error:
-            self.log.info("stop: %s", error)
-        self._remove(self.container["Id"])
+        container.stop()
 
     def _stop_if_cancelled(self) -> None:
         # Airflow calls on_kill from a signal handler and lets us go on: the container may come after it.
         if not self.cancelled:
             return
-        if self.container:
-            self._remove(self.container["Id"])
+        if self.work and self.work.container.container_id:
+            self.work.container.remove()
         raise AirflowException("the task was cancelled before its container ran")
 
-    def _remove(self, container: str) -> None:
-        try:
-            self.cli.remove_container(container, force=True)
-        except NotFound:
-            self.log.info("container %s is gone already", container)
-        except APIError as error:
-            # 409: a removal is under way already.
-            self.log.info("container %s: %s", container, error)
+
+def _judge(
+    ended: EndedContainer | None, outcome: StageOutcome | None, hold: DeviceHold, items: Mapping[str, StageItem]
+) -> Verdict:
+    lost = hold.lost
+    if ended is None or (lost and ended.exit_code not in (ExitCode.DONE, ExitCode.ALL_REJECTED)):
+        return lost or Verdict(Action.FAIL, AttemptOutcome.FAILED, "the container did not end")
+    return judge(ended.exit_code, outcome, ended.out_of_memory, items)
 
 
 def _read_outcome(folder: Path) -> StageOutcome | None:

@@ -42,6 +42,12 @@ class StageChoice:
     stage: Stage
     compute_type: str
     parameters: Mapping[str, JsonValue]
+    smaller_compute_type: str | None = None
+    """What the stage may go on with when its device is out of memory; its results are as good."""
+
+
+Build = tuple[StageChoice, StageImage]
+"""One way to run a stage: how, and in which image."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ class AttemptOutcome(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     LOST = "lost"
+    MOVED = "moved"
 
 
 @dataclass(frozen=True)
@@ -95,24 +102,23 @@ def plan_stage(
     results: Path,
     shard: Shard,
     upstream: Mapping[Stage, StageIndex | None],
-    choice: StageChoice,
-    image: StageImage,
+    build: Build,
+    others: Sequence[Build] = (),
 ) -> StagePlan:
     """Split the shard's assets into those with a complete result and those still to do.
 
-    An asset without a usable result of a stage that this one reads is left out: what became of it
-    stands in that stage's index.
+    `build` is what would run; results that one of `others` made are as good. An asset without a usable
+    result of a stage that this one reads is left out: what became of it stands in that stage's index.
     """
+    choice = build[0]
     complete: dict[str, StageItem] = {}
     waiting: list[RequestItem] = []
     for item in shard.items:
         inputs = usable_inputs(item.asset_id, choice.stage, upstream)
         if inputs is None:
             continue
-        name = fingerprint(
-            choice.stage, image.stage_version, image.models, choice.compute_type, choice.parameters, inputs
-        )
-        found = find_complete(results, item.asset_id, choice.stage, name)
+        names = [name for one in (build, *others) for name in _fingerprints(one, inputs)]
+        found = _first_complete(results, item.asset_id, choice.stage, names)
         if found:
             complete[item.asset_id] = found
             continue
@@ -122,11 +128,27 @@ def plan_stage(
                 source=item.source,
                 size_bytes=item.size_bytes,
                 mtime_ns=item.mtime_ns,
-                fingerprint=name,
+                fingerprint=names[0],
                 inputs=inputs,
+                smaller_fingerprint=names[1] if choice.smaller_compute_type else None,
             )
         )
     return StagePlan(complete, tuple(waiting))
+
+
+def _fingerprints(build: Build, inputs: Mapping[Stage, str]) -> list[str]:
+    """The fingerprint of what a build makes as asked, then of what it makes in its smaller compute type."""
+    choice, image = build
+    compute_types = [choice.compute_type, *filter(None, [choice.smaller_compute_type])]
+    return [
+        fingerprint(choice.stage, image.stage_version, image.models, compute_type, choice.parameters, inputs)
+        for compute_type in compute_types
+    ]
+
+
+def _first_complete(results: Path, asset_id: str, stage: Stage, names: Sequence[str]) -> StageItem | None:
+    found = (find_complete(results, asset_id, stage, name) for name in names)
+    return next((item for item in found if item), None)
 
 
 def set_aside_killers(plan: StagePlan, earlier_tries: Sequence[Path]) -> tuple[StagePlan, dict[str, StageItem]]:
@@ -183,10 +205,11 @@ def after_container(
     items: dict[str, StageItem] = {}
     for item in requested:
         report = told.get(item.asset_id)
-        found = find_complete(results, item.asset_id, stage, item.fingerprint)
+        names = [item.fingerprint, *filter(None, [item.smaller_fingerprint])]
+        found = _first_complete(results, item.asset_id, stage, names)
         if found and found.outcome is ItemOutcome.REUSED:
             fresh = report is None or report.outcome is not ItemOutcome.REUSED
-            found = StageItem(fingerprint=item.fingerprint, outcome=ItemOutcome.DONE) if fresh else found
+            found = found.model_copy(update={"outcome": ItemOutcome.DONE}) if fresh else found
         if found is None and report and report.outcome in (ItemOutcome.FAILED, ItemOutcome.REJECTED):
             # A rejection for a passing reason leaves no result: the next run looks again.
             found = StageItem(

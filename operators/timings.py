@@ -70,7 +70,8 @@ class RunItem:
 class AttemptDetails:
     """What is known about an attempt once it is under way. None leaves what is recorded as it is.
 
-    `device` is `cpu` or a GPU's UUID. `joined_try_number` is the try that started the container.
+    `device` is `cpu` or a GPU's UUID. `joined_try_number` is the try that started the container, `lease_id` the
+    claim on the GPU under which it runs.
     """
 
     variant: Variant | None = None
@@ -81,6 +82,7 @@ class AttemptDetails:
     compute_type: str | None = None
     container_id: str | None = None
     joined_try_number: int | None = None
+    lease_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,7 @@ def describe_attempt(database: Database, task: TaskKey, details: AttemptDetails)
         "compute_type": details.compute_type,
         "container_id": details.container_id,
         "joined_try_number": details.joined_try_number,
+        "lease_id": details.lease_id,
     }
     with transaction(database) as connection:
         if connection.execute(query("describe_attempt"), row).first() is None:

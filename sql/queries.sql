@@ -127,7 +127,8 @@ update stage_attempt set
     models = coalesce(cast(:models as jsonb), models),
     compute_type = coalesce(:compute_type, compute_type),
     container_id = coalesce(:container_id, container_id),
-    joined_try_number = coalesce(nullif(cast(:joined_try_number as integer), try_number), joined_try_number)
+    joined_try_number = coalesce(nullif(cast(:joined_try_number as integer), try_number), joined_try_number),
+    lease_id = coalesce(cast(:lease_id as bigint), lease_id)
 where (dag_id, run_id, task_id, map_index, try_number) = (:dag_id, :run_id, :task_id, :map_index, :try_number)
 returning try_number;
 
@@ -324,6 +325,210 @@ copy key_phrase (asset_id, phrase_index, text, score, occurrences) from stdin;
 copy sentiment (asset_id, segment_index, label, score) from stdin;
 
 
+-- GPUs ------------------------------------------------------------------------------------------------------------
+
+-- name: lock_gpus
+-- Leases are placed, breakers and routing changed by one at a time. Instants are taken by clock_timestamp() after this: now()
+-- is when the transaction began, before it waited, and the log would show leases overlapping that never did.
+-- Whoever is stopped while it holds the lock loses it, so that the others need not wait for it.
+select
+    set_config('idle_in_transaction_session_timeout', '15s', true),
+    pg_advisory_xact_lock(hashtextextended('nightreel gpu', 0));
+
+-- name: database_clock
+select clock_timestamp();
+
+-- name: ask_lease
+-- A later try of the task takes over what an earlier one asked for, with its place in the queue. What was granted
+-- stays as it was granted.
+insert into gpu_lease (
+    dag_id, run_id, task_id, map_index, stage, models, compute_type, batch_size, need_mib, priority, container_name,
+    asked_at, renewed_at
+) values (
+    :dag_id, :run_id, :task_id, :map_index, :stage, :models, :compute_type, :batch_size, :need_mib, :priority,
+    :container_name, clock_timestamp(), clock_timestamp()
+)
+on conflict (dag_id, run_id, task_id, map_index) where ended_at is null do update set
+    renewed_at = excluded.renewed_at,
+    stage = case when gpu_lease.granted_at is null then excluded.stage else gpu_lease.stage end,
+    models = case when gpu_lease.granted_at is null then excluded.models else gpu_lease.models end,
+    compute_type = case when gpu_lease.granted_at is null then excluded.compute_type else gpu_lease.compute_type end,
+    batch_size = case when gpu_lease.granted_at is null then excluded.batch_size else gpu_lease.batch_size end,
+    need_mib = case when gpu_lease.granted_at is null then excluded.need_mib else gpu_lease.need_mib end,
+    priority = case when gpu_lease.granted_at is null then excluded.priority else gpu_lease.priority end,
+    container_name = case
+        when gpu_lease.granted_at is null then excluded.container_name else gpu_lease.container_name
+    end
+returning lease_id;
+
+-- name: touch_lease
+-- The waiting task lives. No row when the lease has ended.
+update gpu_lease set renewed_at = clock_timestamp()
+where lease_id = :lease_id and ended_at is null
+returning lease_id, stage, need_mib, priority, asked_at, device_uuid, leased_mib, is_trial, renewed_at;
+
+-- name: list_active_leases
+-- Granted and waiting ones, the older first. silent_s is how long the task has not said that it lives.
+select
+    lease_id, dag_id, run_id, task_id, map_index, stage, need_mib, priority, container_name, asked_at,
+    device_uuid, leased_mib, is_trial, granted_at, container_id, peak_mib,
+    extract(epoch from clock_timestamp() - renewed_at) as silent_s
+from gpu_lease
+where ended_at is null
+order by asked_at, lease_id;
+
+-- name: grant_lease
+update gpu_lease set
+    device_uuid = :device_uuid,
+    leased_mib = :leased_mib,
+    capacity_mib = :capacity_mib,
+    foreign_mib = :foreign_mib,
+    is_trial = :is_trial,
+    granted_at = clock_timestamp()
+where lease_id = :lease_id;
+
+-- name: renew_lease
+-- No row when the lease has ended or was never granted.
+update gpu_lease set
+    renewed_at = clock_timestamp(),
+    container_id = coalesce(:container_id, container_id),
+    peak_mib = greatest(cast(:peak_mib as integer), peak_mib)
+where lease_id = :lease_id and ended_at is null and granted_at is not null
+returning device_uuid, renewed_at;
+
+-- name: end_lease
+-- No row when it has ended already.
+update gpu_lease set ended_at = clock_timestamp(), ending = :ending
+where lease_id = :lease_id and ended_at is null
+returning device_uuid, ended_at;
+
+-- name: list_silent_leases
+-- Leases whose task has not said for a while that it lives.
+select lease_id, dag_id, run_id, task_id, map_index, container_name, device_uuid, renewed_at
+from gpu_lease
+where ended_at is null and renewed_at < clock_timestamp() - cast(:silent_s as double precision) * interval '1 second'
+order by lease_id;
+
+-- name: reclaim_lease
+-- No row when its task, or a later try of it, has spoken since.
+update gpu_lease set ended_at = clock_timestamp(), ending = 'reclaimed'
+where lease_id = :lease_id and ended_at is null and renewed_at = :renewed_at
+returning device_uuid, ended_at;
+
+-- name: measured_needs
+-- Of each kind of work the highest of its last peaks, and over how many that is.
+select stage, models, compute_type, batch_size, max(peak_mib) as peak_mib, count(*) as measurements
+from (
+    select
+        stage, models, compute_type, batch_size, peak_mib,
+        row_number() over (partition by stage, models, compute_type, batch_size order by ended_at desc) as age
+    from gpu_lease
+    where ended_at is not null and peak_mib > 0
+) as peak
+where age <= :last
+group by stage, models, compute_type, batch_size
+having count(*) >= :least;
+
+-- name: list_breakers
+select device_uuid, state, wait_s, opened_at, half_opens_at, trial_lease_id, reason, changed_at, changed_by
+from gpu_breaker
+order by device_uuid;
+
+-- name: find_breaker
+select device_uuid, state, wait_s, opened_at, half_opens_at, trial_lease_id, reason, changed_at, changed_by
+from gpu_breaker
+where device_uuid = :device_uuid;
+
+-- name: save_breaker
+insert into gpu_breaker (
+    device_uuid, state, wait_s, opened_at, half_opens_at, trial_lease_id, reason, changed_at, changed_by
+) values (
+    :device_uuid, :state, :wait_s, :opened_at, :half_opens_at, :trial_lease_id, :reason, :changed_at, :changed_by
+)
+on conflict (device_uuid) do update set
+    state = excluded.state,
+    wait_s = excluded.wait_s,
+    opened_at = excluded.opened_at,
+    half_opens_at = excluded.half_opens_at,
+    trial_lease_id = excluded.trial_lease_id,
+    reason = excluded.reason,
+    changed_at = excluded.changed_at,
+    changed_by = excluded.changed_by;
+
+-- name: log_breaker_change
+insert into gpu_breaker_change (device_uuid, changed_at, state_before, state_after, reason, changed_by)
+values (:device_uuid, :changed_at, :state_before, :state_after, :reason, :changed_by);
+
+-- name: list_breaker_changes
+-- What happened to the breakers, the last first.
+select device_uuid, changed_at, state_before, state_after, reason, changed_by
+from gpu_breaker_change
+where device_uuid = :device_uuid or cast(:device_uuid as text) is null
+order by change_id desc
+limit :limit;
+
+-- name: save_gpu_events
+-- Events come as one JSON list. Returns those that were not known.
+insert into gpu_event (device_uuid, occurred_at, xid, severity)
+select distinct e.device_uuid, e.occurred_at, e.xid, e.severity
+from jsonb_to_recordset(cast(:events as jsonb)) as e (
+    device_uuid text, occurred_at timestamptz, xid integer, severity text
+)
+on conflict (device_uuid, occurred_at, xid) do nothing
+returning device_uuid, occurred_at, xid, severity;
+
+-- name: list_routing
+select stage, policy, changed_at, changed_by, reason from stage_routing order by stage;
+
+-- name: find_routing
+select policy from stage_routing where stage = :stage;
+
+-- name: save_routing
+insert into stage_routing (stage, policy, changed_at, changed_by, reason)
+values (:stage, :policy, :changed_at, :changed_by, :reason)
+on conflict (stage) do update set
+    policy = excluded.policy,
+    changed_at = excluded.changed_at,
+    changed_by = excluded.changed_by,
+    reason = excluded.reason;
+
+-- name: log_routing_change
+insert into stage_routing_change (stage, changed_at, policy_before, policy_after, changed_by, reason)
+values (:stage, :changed_at, :policy_before, :policy_after, :changed_by, :reason);
+
+-- name: list_routing_changes
+-- The last first.
+select stage, changed_at, policy_before, policy_after, changed_by, reason
+from stage_routing_change
+order by change_id desc
+limit :limit;
+
+-- name: save_device_choice
+insert into device_choice (
+    dag_id, run_id, task_id, map_index, try_number, stage, branch, reason, need_mib, waited_s, policy, devices,
+    decided_at
+) values (
+    :dag_id, :run_id, :task_id, :map_index, :try_number, :stage, :branch, :reason, :need_mib, :waited_s, :policy,
+    cast(:devices as jsonb), :decided_at
+)
+on conflict (dag_id, run_id, task_id, map_index, try_number) do update set
+    stage = excluded.stage,
+    branch = excluded.branch,
+    reason = excluded.reason,
+    need_mib = excluded.need_mib,
+    waited_s = excluded.waited_s,
+    policy = excluded.policy,
+    devices = excluded.devices,
+    decided_at = excluded.decided_at;
+
+-- name: list_device_choices
+-- Of a run, in the order in which they were made.
+select task_id, map_index, try_number, stage, branch, reason, need_mib, waited_s, policy, devices, decided_at
+from device_choice
+where (dag_id, run_id) = (:dag_id, :run_id)
+order by decided_at, task_id, map_index, try_number;
+
+
 -- Search ----------------------------------------------------------------------------------------------------------
 
 -- name: search_transcripts
@@ -506,3 +711,24 @@ from current_result as c
 join stage_result as r using (asset_id, stage, fingerprint)
 where c.asset_id = :asset_id and r.status = 'rejected'
 order by c.stage;
+
+-- name: lock_run_notes
+-- Until the transaction ends, nobody else writes the note of this run.
+select pg_advisory_xact_lock(hashtextextended(:dag_id || ' ' || :run_id, 0));
+
+-- name: device_story
+-- Where the stages of a run went, and what became of it on a GPU, in the order in which it happened.
+select told.line
+from (
+    select distinct on (task_id, map_index) decided_at as told_at, reason as line
+    from device_choice
+    where (dag_id, run_id) = (:dag_id, :run_id)
+    order by task_id, map_index, try_number desc
+) as told
+union all
+select * from (
+    select a.task_id || ': ' || a.message
+    from stage_attempt as a
+    where (a.dag_id, a.run_id) = (:dag_id, :run_id) and a.outcome in ('device_failed', 'moved')
+    order by a.finished_at
+) as faults;

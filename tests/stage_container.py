@@ -21,12 +21,14 @@ from stage_contract.fingerprint import fingerprint
 from stage_contract.models import MODELS_DIR
 from stage_contract.phases import PHASES_FILE, PhaseRecord, read_phases
 from stage_contract.request import RequestItem, StageRequest, TaskKey
-from stage_contract.resources import DEFAULT_COMPUTE_TYPE
+from stage_contract.resources import DEFAULT_COMPUTE_TYPE, default_batch_size
 from stage_contract.result import OUTCOME_FILE, ItemResult, StageOutcome, read_result, result_dir
 from stage_contract.vocabulary import Phase, Stage, Variant
 
 LIMITS = ContainerLimits(cpus=2, memory_mib=2048, pids=256)
 DEADLINE_S = 600
+ABSENT_DEVICE = "GPU-00000000-0000-0000-0000-000000000000"
+"""What a request for the cuda variant names; the containers get no GPU."""
 
 Output = TypeVar("Output", bound=BaseModel)
 
@@ -139,14 +141,16 @@ class StageBench:
             stage=stage,
             task=TaskKey(dag_id="process_media", run_id="test", task_id=stage.replace(".", "_"), try_number=1),
             variant=variant,
+            device="cpu" if variant is Variant.CPU else ABSENT_DEVICE,
             compute_type=compute_type,
+            batch_size=default_batch_size(stage, variant),
             parameters=full,
             submitted_at=datetime.now(UTC),
             items=items,
         )
 
-    def run(self, request: StageRequest, models: Path | None = None) -> Finished:
-        """Run the stage's CPU image on a request. `models` replaces the image's own."""
+    def run(self, request: StageRequest, models: Path | None = None, program: Path | None = None) -> Finished:
+        """Run the stage's CPU image on a request. `models` and `program` replace the image's own."""
         self._containers += 1
         attempt = self._work / str(self._containers)
         for folder in (attempt, *(self.results / "assets" / i.asset_id / request.stage for i in request.items)):
@@ -158,8 +162,12 @@ class StageBench:
         volumes = mounts(folders, attempt.name, request.stage, request.items)
         if models:
             volumes.append(read_only(models, str(MODELS_DIR)))
-        image = image_for(request.stage, Variant.CPU)
-        ended = _run(image, ["--request", "/work/request.json"], volumes, self.limits, user=STAGE_USER)
+        image, command = image_for(request.stage, Variant.CPU), ["--request", "/work/request.json"]
+        if program:
+            volumes.append(read_only(program, "/program.py"))
+            command = ["/program.py", *command]
+        entrypoint = "python" if program else None
+        ended = _run(image, command, volumes, self.limits, user=STAGE_USER, entrypoint=entrypoint)
         log = ended.stdout + ended.stderr
         assert (attempt / OUTCOME_FILE).exists(), log
         outcome = StageOutcome.model_validate_json((attempt / OUTCOME_FILE).read_bytes())

@@ -4,6 +4,10 @@
 Takes one shard of media files from the archive and makes transcripts, subtitles, detected objects,
 on-screen text, entities and sentiment of them, with the time of every phase in Postgres.
 
+Sound and pictures are worked on by a GPU where one is well, else by the CPU: `audio_gpu_health` and
+`vision_gpu_health` choose, and say why in a note on the task and on the run. When a GPU fails on the
+way, its task is red, what it finished is kept, and the CPU's task takes the rest in the same run.
+
 `find_assets` hashes the files and makes them known; each stage then runs in one container over all
 of them; `publish` writes the results to the database. `process_media_urgent` is the same, ahead of
 everything else in every pool.
@@ -17,7 +21,8 @@ Running it again is free: what has a result with the same fingerprint is not com
 
 | You see | It means | Do |
 | --- | --- | --- |
-| a stage *skipped* | nothing for it to do, or every file was rejected | read the task's last log line; reasons are in `run_item` |
+| a stage *skipped* | nothing for it to do, every file was rejected, or the other device did it | read the task's note or last log line; reasons are in `run_item` |
+| `…_gpu` *failed*, the run green | the GPU failed or ran out of memory; the CPU did the rest | read the task's note; `make gpu` shows the device and its breaker |
 | a stage *up for retry* | its container was killed or the system was short of something | nothing; the retry joins the container or goes on after the last finished file |
 | a stage *failed* | the software or the device broke; the other files went on | read the log, mend, then clear the task |
 | `publish` *failed* | all that was finished is in the database; some files failed | read its message, then clear the failed stage |
@@ -30,6 +35,9 @@ from typing import Any
 
 from airflow.sdk import DAG, chain
 
+from operators.gpu.configuration import GpuConfiguration
+from operators.gpu.gpu_sensor import GpuHealthSensor
+from operators.gpu.gpu_stage_operator import GpuStageOperator
 from operators.routing import DevicePolicy
 from operators.stage_operator import StageOperator
 from process_media.params import process_media_params
@@ -37,7 +45,6 @@ from process_media.tasks import find_assets, publish
 from stage_contract.vocabulary import Stage
 
 URGENT_PRIORITY = 1000
-ON_EITHER_DEVICE = {Stage.TRANSCRIBE, Stage.ANALYZE}
 
 DEFAULT_ARGS: dict[str, Any] = {
     "owner": "nightreel",
@@ -51,6 +58,7 @@ DEFAULT_ARGS: dict[str, Any] = {
 
 def process_media(dag_id: str, base_priority: int, description: str) -> DAG:
     """The DAG. `base_priority` is added to every task's weight; a higher one goes first in a pool."""
+    gpus = GpuConfiguration.from_environment()
     with DAG(
         dag_id=dag_id,
         description=description,
@@ -64,29 +72,62 @@ def process_media(dag_id: str, base_priority: int, description: str) -> DAG:
         tags=["nightreel", "media"],
     ) as dag:
 
-        def stage(task_id: str, which: Stage, step: int, **parameters: str) -> StageOperator:
+        def stage(task_id: str, which: Stage, step: int) -> StageOperator:
             return StageOperator(
                 task_id=task_id,
                 stage=which,
-                device_policy="{{ params.device }}" if which in ON_EITHER_DEVICE else DevicePolicy.CPU,
-                parameters=parameters,
+                device_policy=DevicePolicy.CPU,
                 # A file that failed in one stage must not keep the others from the next.
                 trigger_rule="all_done",
                 # Later steps first, so that runs end before new ones begin.
                 priority_weight=base_priority + step,
             )
 
+        def on_either_device(
+            name: str, verb: str, which: Stage, **parameters: str
+        ) -> tuple[GpuHealthSensor, GpuStageOperator, StageOperator]:
+            """The choice, the stage on a GPU, and the stage on the CPU, which takes what the GPU left."""
+            on_gpu, on_cpu = f"{name}_{verb}_gpu", f"{name}_{verb}_cpu"
+            common: dict[str, Any] = {
+                "stage": which,
+                "device_policy": "{{ params.device }}",
+                "priority_weight": base_priority + 3,
+            }
+            health = GpuHealthSensor(
+                task_id=f"{name}_gpu_health",
+                gpu_task_id=on_gpu,
+                cpu_task_id=on_cpu,
+                pool="default_pool",
+                trigger_rule="all_done",
+                **common,
+            )
+            gpu = GpuStageOperator(
+                task_id=on_gpu,
+                hands_over_to=on_cpu,
+                parameters=parameters,
+                pool="gpu",
+                pool_slots=gpus.pool_slots_of(which),
+                **common,
+            )
+            cpu = StageOperator(
+                task_id=on_cpu, takes_over_from=on_gpu, parameters=parameters, trigger_rule="all_done", **common
+            )
+            chain(health, gpu, cpu)
+            chain(health, cpu)
+            return health, gpu, cpu
+
         found = find_assets.override(priority_weight=base_priority)()
         probe = stage("media_probe", Stage.PROBE, 1)
         extract = stage("media_extract", Stage.EXTRACT, 2)
-        transcribe = stage("audio_transcribe", Stage.TRANSCRIBE, 3, language="{{ params.language }}")
-        analyze = stage("vision_analyze", Stage.ANALYZE, 3)
+        audio = on_either_device("audio", "transcribe", Stage.TRANSCRIBE, language="{{ params.language }}")
+        vision = on_either_device("vision", "analyze", Stage.ANALYZE)
         enrich = stage("nlp_enrich", Stage.ENRICH, 4)
         published = publish.override(priority_weight=base_priority + 5)()
 
-        chain(found, probe, [extract, analyze])
-        chain(extract, transcribe, enrich)
-        chain([enrich, analyze], published)
+        chain(found, probe, [extract, vision[0]])
+        chain(extract, audio[0])
+        chain(audio[1:], enrich)
+        chain([enrich, *vision[1:]], published)
     return dag
 
 

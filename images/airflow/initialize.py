@@ -13,6 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PASSWORDS_FILE = Path("/opt/airflow/auth/passwords.json")
+PASSWORD_VARIABLES = {
+    "admin": "ADMIN_PASSWORD",
+    "viewer": "VIEWER_PASSWORD",
+    "nightreel": "NIGHTREEL_NOTES_PASSWORD",
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ def pools(parallelism: int, cpu_slots: int, gpu_slots: int) -> list[Pool]:
         raise ValueError(
             "parallelism must leave a slot for light tasks: "
             f"NIGHTREEL_PARALLELISM is {parallelism}, NIGHTREEL_CPU_SLOTS {cpu_slots} (at least 1), "
-            f"NIGHTREEL_GPU_SLOTS {gpu_slots} (at least 0); raise NIGHTREEL_PARALLELISM in .env"
+            f"NIGHTREEL_GPU_SLOTS {gpu_slots} (at least 0); run `make up`, which reckons it from the slots"
         )
     return [
         Pool("default_pool", light_slots, "Light tasks: they wait, ask and write, and compute little"),
@@ -73,7 +78,7 @@ def main() -> int:
     """Do all of it, in order; the exit code is 0 or that of the step that failed."""
     try:
         wanted = pools(*(int(os.environ[f"NIGHTREEL_{name}"]) for name in ("PARALLELISM", "CPU_SLOTS", "GPU_SLOTS")))
-        write_passwords(PASSWORDS_FILE, {user: os.environ[f"{user.upper()}_PASSWORD"] for user in ("admin", "viewer")})
+        write_passwords(PASSWORDS_FILE, {user: os.environ[name] for user, name in PASSWORD_VARIABLES.items()})
         _run("migrate Airflow's database", "airflow", "db", "migrate")
         _run("migrate the media database", sys.executable, "-m", "operators.migrate")
         set_pools(wanted)

@@ -12,6 +12,8 @@ STDLIB = sys.stdlib_module_names
 ML = {"torch", "torchvision", "faster_whisper", "ctranslate2", "open_clip", "ultralytics", "spacy", "transformers"}
 MEDIA = {"av", "cv2", "ffmpeg", "PIL", "numpy"}
 STAGES = {"media_stage", "audio_stage", "vision_stage", "nlp_stage"}
+# The SDK has no base class for triggers yet.
+SDK_OF_AIRFLOW = ("airflow.sdk", "airflow.providers", "airflow.triggers.base")
 AIRFLOW_SIDE = {"airflow", "docker", "sqlalchemy", "psycopg", "psycopg2", "operators", "console"}
 
 
@@ -46,6 +48,19 @@ def test_a_stage_knows_neither_airflow_nor_another_stage(image):
     assert not breaches(f"images/{image}", AIRFLOW_SIDE | STAGES - {f"{image}_stage"})
 
 
+def test_the_gpu_agent_imports_the_contract_nvml_and_the_metrics_library_alone():
+    allowed = STDLIB | {"stage_contract", "gpu_agent", "pynvml", "prometheus_client"}
+    others = [f"{path.name}: {name}" for path, name in imports("images/gpu_agent") if name.split(".")[0] not in allowed]
+    assert not others
+
+
+def test_the_gpu_agent_touches_nvml_in_child_processes_alone():
+    """Any call may hang: the modules that serve answers must not load it, not even through another module."""
+    children = {"nvml", "read_nvml", "watch_xids"}
+    loading = {"pynvml", *(f"gpu_agent.{child}" for child in children)}
+    assert {path.stem for path, name in imports("images/gpu_agent") if name in loading} == children
+
+
 def test_operators_import_no_stage_no_model_library_and_no_dag():
     assert not breaches("operators", ML | MEDIA | STAGES | {"process_media", "console", "nightreel_ui"})
 
@@ -54,7 +69,7 @@ def test_operators_use_the_sdk_and_providers_of_airflow_alone():
     inner = [
         f"{path.name}: {name}"
         for path, name in imports("operators")
-        if name.split(".")[0] == "airflow" and not name.startswith(("airflow.sdk", "airflow.providers"))
+        if name.split(".")[0] == "airflow" and not name.startswith(SDK_OF_AIRFLOW)
     ]
     assert not inner
 

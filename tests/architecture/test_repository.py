@@ -134,9 +134,9 @@ def test_every_image_is_described() -> None:
 def test_every_make_target_has_a_help_line() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
     (phony,) = re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
-    described = re.findall(r"^([a-z]+):.*## \S", makefile, re.MULTILINE)
+    described = re.findall(r"^([a-z-]+):.*## \S", makefile, re.MULTILINE)
     assert sorted(phony.split()) == sorted(described)
-    assert set(described) == set(re.findall(r"^([a-z]+):(?!=)", makefile, re.MULTILINE))
+    assert set(described) == set(re.findall(r"^([a-z-]+):(?!=)", makefile, re.MULTILINE))
 
 
 def test_every_setting_in_the_manual_exists() -> None:
@@ -146,7 +146,7 @@ def test_every_setting_in_the_manual_exists() -> None:
 
 
 def test_every_make_command_in_the_documents_exists() -> None:
-    targets = set(re.findall(r"^([a-z]+):.*## \S", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):.*## \S", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     documents = [path for path in FILES if path.suffix == ".md"]
-    named = {target for path in documents for target in re.findall(r"`make ([a-z]+)", path.read_text())}
+    named = {target for path in documents for target in re.findall(r"`make ([a-z-]+)", path.read_text())}
     assert named <= targets

@@ -14,9 +14,11 @@ from console.settings import (
     Machine,
     Settings,
     complete,
+    configured_gpus,
     database_without_passwords,
     load_settings,
     parse,
+    reckoned_file,
     record,
 )
 from console.terminal import ConsoleError
@@ -66,7 +68,7 @@ def test_the_first_start_writes_every_setting_for_its_owner_only(env_file: Path)
 def test_two_deployments_share_no_secret(tmp_path: Path) -> None:
     first, second = (first_settings(tmp_path / name, environment={}) for name in ("a", "b"))
     secrets = [name for name in first.values if re.search("PASSWORD|KEY|SECRET", name)]
-    assert len(secrets) == 8
+    assert len(secrets) == 9
     assert all(first.values[name] != second.values[name] for name in secrets)
     assert len({first.values[name] for name in secrets}) == len(secrets)
 
@@ -97,9 +99,65 @@ def test_what_is_found_on_the_machine_replaces_its_line_and_nothing_else(env_fil
     assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
 
 
+def test_what_is_reckoned_for_a_deployment_of_the_environment_touches_no_other(env_file: Path) -> None:
+    first_settings(env_file, environment={})
+    before = env_file.read_text()
+    of_a_test = {"COMPOSE_PROJECT_NAME": "nightreel-test"}
+    record(reckoned_file(env_file, of_a_test), {"NIGHTREEL_GPU_SLOTS": "5"})
+    record(reckoned_file(env_file, of_a_test), {"NIGHTREEL_GPU_SLOTS": "7", "NIGHTREEL_PARALLELISM": "17"})
+    assert env_file.read_text() == before
+    settings = load_settings(env_file, of_a_test)
+    assert (settings.values["NIGHTREEL_GPU_SLOTS"], settings.values["NIGHTREEL_PARALLELISM"]) == ("7", "17")
+    assert load_settings(env_file, {}).values["NIGHTREEL_GPU_SLOTS"] == "0"
+    assert reckoned_file(env_file, {"COMPOSE_PROJECT_NAME": "nightreel"}) == env_file
+
+
+def test_compose_files_of_the_environment_go_before_the_recorded_ones(env_file: Path) -> None:
+    mine = "docker-compose.yaml:compose.gpu.yaml:mine.yaml"
+    assert first_settings(env_file, {"COMPOSE_FILE": mine}).values["COMPOSE_FILE"] == mine
+
+
+def test_gpus_are_known_before_all_settings_are_there(env_file: Path) -> None:
+    assert configured_gpus(env_file, {}) == ()
+    env_file.write_text("NIGHTREEL_GPU_DEVICES=GPU-1a,MIG-2b\n")
+    assert configured_gpus(env_file, {}) == ("GPU-1a", "MIG-2b")
+    assert configured_gpus(env_file, {"NIGHTREEL_GPU_DEVICES": ""}) == ()
+
+
+def test_ports_are_those_of_the_services_that_are_started(env_file: Path) -> None:
+    assert set(first_settings(env_file, {}).ports) == {"AIRFLOW_PORT", "POSTGRES_PORT"}
+    assert load_settings(env_file, {"NIGHTREEL_GPU_DEVICES": "GPU-1a"}).ports["NIGHTREEL_GPU_AGENT_PORT"] == 9410
+
+
+@pytest.mark.parametrize(
+    "devices",
+    [
+        "GPU-6f0a1f3e-1b2c-3d4e-5f60-718293a4b5c6",
+        "GPU-6f0a1f3e-1b2c-3d4e-5f60-718293a4b5c6,MIG-1b2c3d4e-aaaa-bbbb-cccc-0123456789ab",
+        "MIG-GPU-6f0a1f3e-1b2c-3d4e-5f60-718293a4b5c6/1/0",
+    ],
+)
+def test_every_form_of_nvidias_uuids_is_taken(env_file: Path, devices: str) -> None:
+    settings = first_settings(env_file, {"NIGHTREEL_GPU_DEVICES": devices})
+    assert settings.gpu_devices == tuple(devices.split(","))
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("NIGHTREEL_GPU_DEVICES", "0,1"),
+        ("NIGHTREEL_GPU_DEVICES", "GPU-1a, GPU-2b"),
+        ("NIGHTREEL_GPU_DEVICES", "GPU-1a,GPU-1a"),
+        ("NIGHTREEL_GPU_DEVICES", "GPU-1a,"),
+        ("NIGHTREEL_GPU_VRAM_MIB", "8192,8G"),
+        ("NIGHTREEL_GPU_RESERVE_MIB", "-1"),
+        ("NIGHTREEL_GPU_BUDGET_MIB", "4G"),
+        ("NIGHTREEL_GPU_NEEDS", "audio.transcribe"),
+        ("NIGHTREEL_GPU_AGENT_URL", "gpu-agent:9410"),
+        ("NIGHTREEL_GPU_AGENT_PORT", "0"),
+        ("NIGHTREEL_GPU_PATIENCE_S", "0"),
+        ("NIGHTREEL_GPU_BREAKER_WAIT_S", "soon"),
+        ("NIGHTREEL_LIGHT_SLOTS", "0"),
         ("AIRFLOW_PORT", "eighty"),
         ("POSTGRES_PORT", "70000"),
         ("COMPOSE_PROJECT_NAME", "Night Reel"),
@@ -107,7 +165,7 @@ def test_what_is_found_on_the_machine_replaces_its_line_and_nothing_else(env_fil
         ("NIGHTREEL_STAGE_CPUS", "0"),
         ("NIGHTREEL_STAGE_MEMORY_MIB", "8G"),
         ("NIGHTREEL_CPU_SLOTS", "0"),
-        ("NIGHTREEL_PARALLELISM", "1"),
+        ("NIGHTREEL_PARALLELISM", "0"),
         ("MEDIA_DB_PASSWORD", "a@b/c"),
     ],
 )
@@ -124,15 +182,21 @@ def test_stage_containers_never_take_more_cores_than_there_are(cores: int, memor
     assert machine.stage_memory_mib >= 2_048
 
 
-@given(cores=st.integers(1, 256), memory_mib=st.integers(8_192, 1_048_576))
+@given(cores=st.integers(1, 256), gpu=st.integers(0, 64), light=st.integers(1, 64))
 def test_the_pools_slots_add_up_to_the_parallelism(
-    tmp_path_factory: pytest.TempPathFactory, cores: int, memory_mib: int
+    tmp_path_factory: pytest.TempPathFactory, cores: int, gpu: int, light: int
 ) -> None:
-    values = complete(tmp_path_factory.mktemp("env") / ".env", Machine(cores, memory_mib, Path("/repository")))
-    parallelism, *slots = (int(values[f"NIGHTREEL_{name}"]) for name in ("PARALLELISM", "CPU_SLOTS", "GPU_SLOTS"))
-    made = pools(parallelism, *slots)
-    assert sum(pool.slots for pool in made) == parallelism
-    assert [pool.name for pool in made] == ["default_pool", "cpu", "gpu"]
+    env_file = tmp_path_factory.mktemp("env") / ".env"
+    first = complete(env_file, Machine(cores, 16_384, Path("/repository")))
+    assert int(first["NIGHTREEL_PARALLELISM"]) == load_settings(env_file, {}).slots
+    environment = {"NIGHTREEL_GPU_SLOTS": str(gpu), "NIGHTREEL_LIGHT_SLOTS": str(light)}
+    settings = load_settings(env_file, environment)
+    made = pools(settings.slots, int(settings.values["NIGHTREEL_CPU_SLOTS"]), gpu)
+    assert {pool.name: pool.slots for pool in made} == {
+        "default_pool": light,
+        "cpu": int(settings.values["NIGHTREEL_CPU_SLOTS"]),
+        "gpu": gpu,
+    }
 
 
 def test_pools_that_leave_nothing_for_light_tasks_are_refused() -> None:

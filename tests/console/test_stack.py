@@ -1,15 +1,17 @@
 """What Compose is told: who may do what, and how the services are watched."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from console import stack
+from console.compose import ServiceState, docker_compose, parse_states
 from console.engine import ensure_engine
 from console.settings import Settings, complete, load_settings
-from console.stack import ServiceState, docker_compose, parse_states, prepare_folders
+from console.stack import prepare_folders
 from console.terminal import ConsoleError
 
 PS_LINE = '{"Service":"scheduler","State":"running","Health":"starting","ExitCode":0}'
@@ -21,6 +23,16 @@ def settings(tmp_path: Path) -> Settings:
     folders = {"NIGHTREEL_ARCHIVE": str(tmp_path / "media"), "NIGHTREEL_DATA": str(tmp_path / "data")}
     complete(tmp_path / ".env")
     return load_settings(tmp_path / ".env", environment={"COMPOSE_PROJECT_NAME": "nightreel-test", **folders})
+
+
+@pytest.fixture
+def gpu_services(settings: Settings) -> dict[str, Any]:
+    """With a GPU configured."""
+    ensure_engine()
+    values = {**settings.values, "COMPOSE_FILE": "docker-compose.yaml:compose.gpu.yaml"}
+    with_gpu = replace(settings, values=values)
+    found: dict[str, Any] = json.loads(docker_compose(with_gpu, "config", "--format", "json"))["services"]
+    return found
 
 
 @pytest.fixture
@@ -72,6 +84,33 @@ def test_every_service_that_stays_is_watched_and_comes_back(services: dict[str, 
     assert {name for name, service in services.items() if service["restart"] == "unless-stopped"} == LONG_RUNNING
     assert {name for name, service in services.items() if "healthcheck" in service} == LONG_RUNNING
     assert all(service["logging"]["options"]["max-size"] for service in services.values())
+
+
+def test_the_gpu_agent_is_one_service_more_and_keeps_the_rules_of_the_others(
+    services: dict[str, Any], gpu_services: dict[str, Any]
+) -> None:
+    assert set(gpu_services) == {*services, "gpu-agent"}
+    agent = gpu_services["gpu-agent"]
+    assert {port["host_ip"] for port in agent["ports"]} == {"127.0.0.1"}
+    assert agent["cap_drop"] == ["ALL"]
+    assert agent["read_only"]
+    assert "healthcheck" in agent
+    assert agent["restart"] == "unless-stopped"
+    assert agent["logging"]["options"]["max-size"]
+    assert not [volume for volume in agent.get("volumes", []) if "docker.sock" in volume["target"]]
+
+
+def test_every_service_of_airflow_is_told_of_the_gpus(services: dict[str, Any]) -> None:
+    names = {name for name in services["scheduler"]["environment"] if name.startswith("NIGHTREEL_GPU_")}
+    assert names == {
+        f"NIGHTREEL_GPU_{name}"
+        for name in (
+            *("DEVICES", "VRAM_MIB", "RESERVE_MIB", "BUDGET_MIB", "SLOTS", "NEEDS"),
+            *("AGENT_URL", "PATIENCE_S", "BREAKER_WAIT_S"),
+        )
+    }
+    airflow = [service for name, service in services.items() if name != "postgres"]
+    assert all({*names, "NIGHTREEL_NOTES_PASSWORD", "NIGHTREEL_AIRFLOW_URL"} <= set(s["environment"]) for s in airflow)
 
 
 def test_media_and_code_can_only_be_read(services: dict[str, Any]) -> None:

@@ -1,114 +1,13 @@
 """`stage_contract.runner` with a real worker in a process of its own: exit codes, reuse, crashes."""
 
-import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from stage_contract.fingerprint import fingerprint
-from stage_contract.phases import PhaseRecord, read_phases
-from stage_contract.request import RequestItem, StageRequest, TaskKey
-from stage_contract.result import ItemResult, StageOutcome, read_result, result_dir
-from stage_contract.vocabulary import ExitCode, ItemOutcome, Phase, PhaseOutcome, Reason, ResultStatus, Stage, Variant
-
-CONTRACT = Path(__file__).parents[2] / "images" / "base"
-PROGRAM = Path(__file__).with_name("toy_stage.py")
-DEADLINE_S = 30
-
-
-class Bench:
-    """One request's folders, and the process that works on it."""
-
-    def __init__(self, root: Path) -> None:
-        self.work, self.media, self.results = root / "work", root / "media", root / "results"
-        for folder in (self.work, self.media / "archive", self.results):
-            folder.mkdir(parents=True)
-        self.diary_file = self.work / "diary.txt"
-        self.items: list[RequestItem] = []
-
-    def ask(self, *texts: str) -> None:
-        """Write a request with one item for each text."""
-        self.items = [self._item(number, text) for number, text in enumerate(texts)]
-        request = StageRequest(
-            stage=Stage.PROBE,
-            task=TaskKey(dag_id="test", run_id="test", task_id="probe", try_number=1),
-            variant=Variant.CPU,
-            compute_type="none",
-            parameters={"diary": str(self.diary_file)},
-            submitted_at=datetime.now(UTC) - timedelta(seconds=5),
-            items=tuple(self.items),
-        )
-        (self.work / "request.json").write_text(request.model_dump_json())
-
-    def _item(self, number: int, text: str) -> RequestItem:
-        file = self.media / "archive" / f"{number}.txt"
-        if not file.exists():
-            file.write_text(text)
-        return RequestItem(
-            asset_id=hashlib.sha256(text.encode()).hexdigest(),
-            source=f"archive/{number}.txt",
-            size_bytes=file.stat().st_size,
-            mtime_ns=file.stat().st_mtime_ns,
-            fingerprint=fingerprint(Stage.PROBE, "7", (), "none", {}, {}),
-        )
-
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start the stage on the request."""
-        folders = ("--media", self.media, "--results", self.results)
-        command = [sys.executable, str(PROGRAM), "--request", str(self.work / "request.json"), *map(str, folders)]
-        return subprocess.Popen(
-            command, env=os.environ | {"PYTHONPATH": str(CONTRACT)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-
-    def run(self, *texts: str) -> int:
-        """Ask, and wait for the exit code."""
-        self.ask(*texts)
-        process = self.start()
-        process.communicate(timeout=DEADLINE_S)
-        return process.returncode
-
-    def stop_while_hanging(self, number: signal.Signals, *texts: str) -> int:
-        """Ask, send the signal as soon as the stage hangs in an item, and wait for the exit code."""
-        self.ask(*texts)
-        process = self.start()
-        deadline_s = time.monotonic() + DEADLINE_S
-        while "hang" not in self.diary():
-            assert time.monotonic() < deadline_s, "the stage never came to the item that hangs"
-            time.sleep(0.02)
-        process.send_signal(number)
-        process.communicate(timeout=DEADLINE_S)
-        return process.returncode
-
-    def diary(self) -> list[str]:
-        return self.diary_file.read_text().splitlines() if self.diary_file.exists() else []
-
-    def outcome(self) -> StageOutcome:
-        return StageOutcome.model_validate_json((self.work / "outcome.json").read_bytes())
-
-    def outcomes(self) -> list[ItemOutcome]:
-        return [item.outcome for item in self.outcome().items]
-
-    def folder(self, number: int) -> Path:
-        item = self.items[number]
-        return result_dir(self.results, item.asset_id, Stage.PROBE, item.fingerprint)
-
-    def result(self, number: int) -> ItemResult | None:
-        return read_result(self.folder(number))
-
-    def phases(self, phase: Phase) -> list[PhaseRecord]:
-        return [record for record in read_phases(self.work / "phases.jsonl") if record.phase is phase]
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+from stage_contract.vocabulary import DeviceFault, ExitCode, ItemOutcome, Phase, PhaseOutcome, Reason, ResultStatus
+from tests.contract.toy_bench import DEADLINE_S, Bench
 
 
 def test_done_items_have_results_and_exit_0(bench: Bench) -> None:
@@ -181,6 +80,28 @@ def test_what_concerns_the_machine_ends_the_container(bench: Bench, text: str, c
     assert bench.result(1) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("device", DeviceFault.BROKEN),
+        ("unsuitable", DeviceFault.UNSUITABLE),
+        ("memory 9", DeviceFault.OUT_OF_MEMORY),
+        ("transient", None),
+        ("good", None),
+    ],
+)
+def test_the_fault_of_the_device_is_told_exactly_when_it_was_given_up(
+    bench: Bench, text: str, fault: DeviceFault | None
+) -> None:
+    assert (bench.run(text) == ExitCode.DEVICE_FAILED) == (fault is not None)
+    assert bench.outcome().device_fault is fault
+
+
+def test_a_device_that_fails_leaves_no_half_written_files(bench: Bench) -> None:
+    bench.run("device")
+    assert list(bench.folder(0).parent.iterdir()) == []
+
+
 def test_a_refusal_that_concerns_one_file_fails_that_item_alone(bench: Bench) -> None:
     assert bench.run("denied", "good") == ExitCode.BUG
     assert bench.outcomes() == [ItemOutcome.FAILED, ItemOutcome.DONE]
@@ -224,7 +145,7 @@ def test_a_retry_after_kill_9_does_only_what_was_not_finished(bench: Bench) -> N
     (bench.media / "archive" / "1.txt").write_text("well")
     assert bench.run("good", "hang") == ExitCode.DONE
     assert bench.outcomes() == [ItemOutcome.REUSED, ItemOutcome.DONE]
-    assert bench.diary() == ["setup", "well"]
+    assert bench.diary() == ["setup none 1", "well"]
 
 
 def test_a_retry_after_kill_9_clears_what_was_left(bench: Bench) -> None:

@@ -19,7 +19,7 @@ from stage_contract.request import TaskKey
 from stage_contract.vocabulary import Reason, ResultStatus
 from tests.corpus.cases import CORPUS, MARKER, MARKER_PATH
 from tests.corpus.make_corpus import make_corpus
-from tests.e2e.conftest import wait_until
+from tests.deployment import wait_until
 
 ATTEMPTS = """
 select try_number, joined_try_number, container_id, outcome, items_done, items_reused from stage_attempt

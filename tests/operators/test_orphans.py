@@ -1,9 +1,9 @@
-from operators.orphans import StageContainer, TaskStates, find_orphans
+from operators.orphans import LeftContainer, TaskStates, find_orphans
 from stage_contract.request import TaskKey
 
 
 def container(name, run_id="run", task_id="media_probe", dag_id="process_media"):
-    return StageContainer(name, TaskKey(dag_id=dag_id, run_id=run_id, task_id=task_id, try_number=1))
+    return LeftContainer(name, TaskKey(dag_id=dag_id, run_id=run_id, task_id=task_id, try_number=1))
 
 
 def test_only_containers_of_ended_or_unknown_tasks_are_orphans():

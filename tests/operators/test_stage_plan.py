@@ -50,12 +50,12 @@ def write_result(results, item: RequestItem, stage=Stage.PROBE, rejection=None):
 
 
 def test_a_complete_result_is_not_asked_for_again(tmp_path, shard):
-    first = plan_stage(tmp_path, shard, {}, CHOICE, IMAGE)
+    first = plan_stage(tmp_path, shard, {}, (CHOICE, IMAGE))
     assert [item.asset_id for item in first.waiting] == IDS
     write_result(tmp_path, first.waiting[0])
     write_result(tmp_path, first.waiting[1], rejection=Rejection(reason=Reason.EMPTY, message="no bytes"))
 
-    second = plan_stage(tmp_path, shard, {}, CHOICE, IMAGE)
+    second = plan_stage(tmp_path, shard, {}, (CHOICE, IMAGE))
     assert [item.asset_id for item in second.waiting] == IDS[2:]
     assert second.complete[IDS[0]].outcome is ItemOutcome.REUSED
     assert second.complete[IDS[1]] == StageItem(
@@ -64,12 +64,12 @@ def test_a_complete_result_is_not_asked_for_again(tmp_path, shard):
 
 
 def test_another_stage_version_or_parameter_asks_again(tmp_path, shard):
-    first = plan_stage(tmp_path, shard, {}, CHOICE, IMAGE).waiting[0]
+    first = plan_stage(tmp_path, shard, {}, (CHOICE, IMAGE)).waiting[0]
     write_result(tmp_path, first)
     newer = StageImage(IMAGE.name, IMAGE.digest, "2", ())
     shorter = StageChoice(Stage.PROBE, "none", full_parameters(Stage.PROBE, {"max_duration_s": 60}))
-    assert len(plan_stage(tmp_path, shard, {}, CHOICE, newer).waiting) == 3
-    assert len(plan_stage(tmp_path, shard, {}, shorter, IMAGE).waiting) == 3
+    assert len(plan_stage(tmp_path, shard, {}, (CHOICE, newer)).waiting) == 3
+    assert len(plan_stage(tmp_path, shard, {}, (shorter, IMAGE)).waiting) == 3
 
 
 def test_assets_without_a_usable_input_are_left_out(tmp_path, shard):
@@ -82,7 +82,7 @@ def test_assets_without_a_usable_input_are_left_out(tmp_path, shard):
         },
     )
     choice = StageChoice(Stage.EXTRACT, "none", full_parameters(Stage.EXTRACT, {}))
-    plan = plan_stage(tmp_path, shard, {Stage.PROBE: probed}, choice, IMAGE)
+    plan = plan_stage(tmp_path, shard, {Stage.PROBE: probed}, (choice, IMAGE))
     assert [(item.asset_id, item.inputs) for item in plan.waiting] == [(IDS[0], {Stage.PROBE: fingerprint})]
 
 
@@ -97,7 +97,7 @@ def tries(tmp_path):
 
 
 def test_an_item_that_killed_the_process_goes_last_then_is_given_up(tmp_path, shard, tries):
-    plan = plan_stage(tmp_path / "results", shard, {}, CHOICE, IMAGE)
+    plan = plan_stage(tmp_path / "results", shard, {}, (CHOICE, IMAGE))
     later, given_up = set_aside_killers(plan, tries[:1])
     assert [item.asset_id for item in later.waiting] == [IDS[1], IDS[2], IDS[0]]
     assert not given_up
@@ -109,7 +109,7 @@ def test_an_item_that_killed_the_process_goes_last_then_is_given_up(tmp_path, sh
 
 @pytest.mark.parametrize("mark", ["outcome.json", "stopped"])
 def test_an_item_under_way_when_the_process_ended_in_order_or_was_stopped_is_no_killer(tmp_path, shard, tries, mark):
-    plan = plan_stage(tmp_path / "results", shard, {}, CHOICE, IMAGE)
+    plan = plan_stage(tmp_path / "results", shard, {}, (CHOICE, IMAGE))
     for folder in tries:
         (folder / mark).touch()
     assert set_aside_killers(plan, tries) == (StagePlan({}, plan.waiting), {})
@@ -195,7 +195,7 @@ def test_running_out_of_memory_names_the_setting():
 
 
 def test_the_results_on_disk_decide_what_became_of_an_item(tmp_path, shard):
-    waiting = plan_stage(tmp_path, shard, {}, CHOICE, IMAGE).waiting
+    waiting = plan_stage(tmp_path, shard, {}, (CHOICE, IMAGE)).waiting
     write_result(tmp_path, waiting[0])
     reports = [
         ItemReport(asset_id=item.asset_id, fingerprint=item.fingerprint, outcome=said, message="why")

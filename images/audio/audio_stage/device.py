@@ -1,31 +1,36 @@
 """The device that CTranslate2 computes on. The only place that knows what sets a GPU apart.
 
-Not here yet: VRAM figures in the phases. CTranslate2 tells none; they will come from NVML.
+CTranslate2 tells nothing of the VRAM it takes, so phases have no VRAM figures; NVML on the host sees it per container.
 """
 
 import contextlib
-import re
+import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import ctranslate2
-import numpy as np
 
+from audio_stage.proof import prove_numbers
+from stage_contract.cuda_device import check_cuda_device
+from stage_contract.cuda_errors import device_failure
 from stage_contract.errors import DeviceFailure
-from stage_contract.vocabulary import Variant
+from stage_contract.request import StageRequest
+from stage_contract.vocabulary import DeviceFault, Variant
 
-if TYPE_CHECKING:
-    from faster_whisper import WhisperModel
+WHEEL = f"ctranslate2 {ctranslate2.__version__}"
 
-# How CTranslate2 starts the errors of the device and of its libraries (cuda/utils.h, cuda/stubs).
-_DEVICE_ERROR = re.compile(r"CUDA|cuBLAS|cuDNN|CUBLAS|CUDNN|out of memory|Library lib")
+log = logging.getLogger("stage")
 
 
 class Device(Protocol):
-    """Where a model is loaded and run. `name` is CTranslate2's."""
+    """Where a model is loaded and run. `name` is CTranslate2's.
+
+    `proof_error` is how far its numbers were off the CPU's, as a share; none where that was not asked.
+    """
 
     name: str
     compute_type: str
+    proof_error: float | None
 
     def guard(self) -> contextlib.AbstractContextManager[None]:
         """Around everything that runs the model.
@@ -34,11 +39,11 @@ class Device(Protocol):
             DeviceFailure: in place of what the library raises when the device fails.
         """
 
-    def prove(self, model: "WhisperModel") -> None:
-        """Show that the loaded model computes here.
+    def prove(self, request: StageRequest) -> None:
+        """Show, before a model is loaded, that the device is the one asked for and computes.
 
         Raises:
-            DeviceFailure: it does not.
+            DeviceFailure: it is another one, lacks memory, is not served by the libraries, or computes wrong numbers.
         """
 
 
@@ -49,72 +54,74 @@ class Cpu:
 
     def __init__(self, compute_type: str) -> None:
         self.compute_type = compute_type
+        self.proof_error: float | None = None
 
     def guard(self) -> contextlib.AbstractContextManager[None]:
         """Let errors through as they are."""
         return contextlib.nullcontext()
 
-    def prove(self, model: "WhisperModel") -> None:
-        """Nothing to show."""
+    def prove(self, request: StageRequest) -> None:
+        """Nothing to show but the compute type."""
+        check_compute_type(self.name, self.compute_type)
 
 
 class CudaGpu:
-    """The first GPU that the container was given."""
+    """The GPU, or slice of one, that the container was given."""
 
     name = "cuda"
 
     def __init__(self, compute_type: str) -> None:
         self.compute_type = compute_type
-        with self.guard():
-            count = ctranslate2.get_cuda_device_count()
-        if count == 0:
-            raise DeviceFailure(
-                "the cuda variant needs a GPU: the container sees none; give it one (--gpus), check the driver "
-                "with nvidia-smi on the host, or use the cpu variant"
-            )
+        self.proof_error: float | None = None
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[None]:
-        """Turn errors of CUDA, cuBLAS and cuDNN, out of memory among them, into `DeviceFailure`."""
+        """Turn errors of CUDA and its libraries, out of memory among them, into `DeviceFailure`."""
         try:
             yield
-        except RuntimeError as error:
-            if not _DEVICE_ERROR.search(str(error)):
+        # Where an allocation fails within thrust, CTranslate2's error becomes a MemoryError.
+        except (RuntimeError, MemoryError) as error:
+            failure = device_failure(str(error), WHEEL)
+            if failure is None:
                 raise
-            raise DeviceFailure(
-                f"the GPU must do the work it is given: {error}; free its memory, take a smaller compute type "
-                "or the cpu variant"
-            ) from error
+            raise failure from error
 
-    def prove(self, model: "WhisperModel") -> None:
-        """Run the encoder once on noise: a wheel without kernels for this GPU loads, and fails only here."""
-        noise = np.random.default_rng(0).normal(0.0, 0.1, model.feature_extractor.n_samples).astype(np.float32)
-        features = model.feature_extractor(noise)[..., : model.feature_extractor.nb_max_frames]
-        batch = np.ascontiguousarray(features[np.newaxis])
+    def prove(self, request: StageRequest) -> None:
+        """CTranslate2 has no list of the GPUs that it serves: whether it has kernels shows when it computes."""
+        device = check_cuda_device(request)
         with self.guard():
-            encoded = model.model.encode(ctranslate2.StorageView.from_array(batch), to_cpu=True)
-            values = np.array(encoded.to(ctranslate2.DataType.float32))
-        if not np.isfinite(values).all() or float(values.std()) == 0.0:
-            raise DeviceFailure(
-                f"the GPU must compute finite numbers in {self.compute_type}: it does not; take another compute "
-                "type, or the cpu variant"
-            )
+            check_compute_type(self.name, self.compute_type)
+            self.proof_error = prove_numbers(self.name, self.compute_type)
+        log.info(
+            "%s (sm_%d%d), driver for CUDA %d.%d: a small encoder in %s is within %.2g of the CPU's numbers",
+            *(device.name, *device.capability, *device.cuda_version, self.compute_type, self.proof_error),
+        )
 
 
 _DEVICES: dict[Variant, type[Cpu] | type[CudaGpu]] = {Variant.CPU: Cpu, Variant.CUDA: CudaGpu}
 
 
-def open_device(variant: Variant, compute_type: str) -> Device:
-    """The device of this variant, checked to compute in `compute_type`.
+def open_device(request: StageRequest) -> Device:
+    """The device of a request, shown to compute in the request's compute type.
 
     Raises:
-        DeviceFailure: there is no such device, or it does not have the compute type.
+        DeviceFailure: it is not there, not the one asked for, or does not do.
     """
-    device = _DEVICES[variant](compute_type)
-    with device.guard():
-        supported = sorted(ctranslate2.get_supported_compute_types(device.name))
+    device = _DEVICES[request.variant](request.compute_type)
+    device.prove(request)
+    return device
+
+
+def check_compute_type(device: str, compute_type: str) -> None:
+    """Refuse a type that CTranslate2 would silently replace by another on this device.
+
+    Raises:
+        DeviceFailure: the device does not have it.
+    """
+    supported = sorted(ctranslate2.get_supported_compute_types(device))
     if compute_type not in supported:
         raise DeviceFailure(
-            f"the compute type must be one that the {device.name} has: {', '.join(supported)}; asked {compute_type!r}"
+            DeviceFault.UNSUITABLE,
+            f"the compute type must be one that {WHEEL} has on this {device} device: {', '.join(supported)}; asked "
+            f"{compute_type!r}; ask for one of these, or use an image with another ctranslate2",
         )
-    return device

@@ -78,8 +78,12 @@ class Whisper:
                 cpu_threads=cpu_threads(),
                 local_files_only=True,
             )
-        device.prove(self._model)
         get_vad_model()
+
+    def unload(self) -> None:
+        """Give the device's memory back. The model is of no use afterwards."""
+        with self._device.guard():
+            self._model.model.unload_model()
 
     @property
     def is_multilingual(self) -> bool:

@@ -15,6 +15,7 @@ from stage_contract.workspace import ItemWorkspace
 
 if TYPE_CHECKING:
     from audio_stage.transcriber import Transcriber
+    from audio_stage.whisper import Whisper
 
 MODEL_ROLE = "whisper"
 
@@ -27,12 +28,13 @@ class TranscribeWorker:
     model_roles: tuple[str, ...] = (MODEL_ROLE,)
 
     _transcriber: "Transcriber"
+    _whisper: "Whisper | None" = None
 
     def setup(self, request: StageRequest, models: Mapping[str, ModelRef], phases: PhaseRecorder) -> None:
-        """Import faster-whisper, open the device, load Whisper and the voice detector.
+        """Import faster-whisper, prove the device, load Whisper and the voice detector.
 
         Raises:
-            DeviceFailure: the device is not there, does not work or does not have the compute type.
+            DeviceFailure: the device is not there, does not work, lacks memory or does not have the compute type.
             StageError: the image holds no Whisper model.
         """
         if MODEL_ROLE not in models:
@@ -43,10 +45,18 @@ class TranscribeWorker:
             from audio_stage.transcriber import Transcriber
             from audio_stage.whisper import Whisper
         with phases.measure(Phase.MODEL_LOAD) as counters:
-            device = open_device(request.variant, request.compute_type)
-            whisper = Whisper(models[MODEL_ROLE].name, MODELS_DIR / MODEL_ROLE, device)
-            counters["model_bytes"] = whisper.size_bytes
-        self._transcriber = Transcriber(whisper, parameters)
+            device = open_device(request)
+            if device.proof_error is not None:
+                counters["proof_error"] = device.proof_error
+            self._whisper = Whisper(models[MODEL_ROLE].name, MODELS_DIR / MODEL_ROLE, device)
+            counters["model_bytes"] = self._whisper.size_bytes
+        self._transcriber = Transcriber(self._whisper, parameters)
+
+    def release(self) -> None:
+        """Unload Whisper. Where loading it failed, CTranslate2 has given the memory back itself."""
+        if self._whisper is not None:
+            self._whisper.unload()
+            self._whisper = None
 
     def process(self, workspace: ItemWorkspace, phases: PhaseRecorder) -> None:
         """Transcribe one item's sound and write transcript.json, transcript.srt and transcript.vtt.

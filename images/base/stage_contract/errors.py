@@ -1,6 +1,6 @@
 """One tree of exceptions. What a stage raises decides its exit code."""
 
-from stage_contract.vocabulary import Reason
+from stage_contract.vocabulary import DeviceFault, Reason
 
 
 class StageError(Exception):
@@ -24,7 +24,14 @@ class TransientFailure(StageError):
 
 
 class DeviceFailure(StageError):
-    """The device failed, does not suit the build, or is out of memory."""
+    """The device failed, does not suit the build, or is out of memory.
+
+    `message` is for a person: the rule, the values found, and which wheel, driver or setting to change.
+    """
+
+    def __init__(self, fault: DeviceFault, message: str) -> None:
+        super().__init__(message)
+        self.fault = fault
 
 
 class Terminated(BaseException):

@@ -1,11 +1,14 @@
 """Which models an image holds. Written when the image is built, read on both sides."""
 
 import json
+import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-MODELS_DIR = Path("/opt/models")
+MODELS_DIR = Path(os.environ.get("NIGHTREEL_MODELS", "/opt/models"))
+"""Where an image holds its models. The variable is for stages that run outside of a container."""
+
 MODELS_LABEL = "nightreel.models"
 STAGES_LABEL = "nightreel.stages"
 

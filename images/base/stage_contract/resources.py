@@ -16,6 +16,19 @@ DEFAULT_COMPUTE_TYPE: dict[tuple[Stage, Variant], str] = {
     (Stage.ENRICH, Variant.CPU): "float32",
 }
 
+# What a stage may go on with when its device is out of memory. No entry: the output would suffer, or no smaller
+# type exists. Whisper in int8 keeps its word error rate (measured for the CPU default); torch has no int8 kernels
+# for CLIP and YOLO on a GPU.
+SMALLER_COMPUTE_TYPE: dict[tuple[Stage, Variant], str] = {(Stage.TRANSCRIBE, Variant.CUDA): "int8_float16"}
+
+# Pictures at a time. Whisper transcribes one window after another.
+BATCH_SIZE: dict[tuple[Stage, Variant], int] = {(Stage.ANALYZE, Variant.CPU): 8, (Stage.ANALYZE, Variant.CUDA): 16}
+
+
+def default_batch_size(stage: Stage, variant: Variant) -> int:
+    """How many pictures or windows a stage computes at a time."""
+    return BATCH_SIZE.get((stage, variant), 1)
+
 
 def cpu_threads() -> int:
     """Threads to compute with: the container's CPU limit, which only the one who set it knows.

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, Val
 
 from stage_contract.models import ModelRef
 from stage_contract.request import AssetId, Fingerprint, TaskKey
-from stage_contract.vocabulary import ItemOutcome, Reason, ResultStatus, Stage, Variant
+from stage_contract.vocabulary import DeviceFault, ItemOutcome, Reason, ResultStatus, Stage, Variant
 
 RESULT_FILE = "result.json"
 OUTCOME_FILE = "outcome.json"
@@ -68,12 +68,16 @@ class ItemReport(BaseModel):
 
 
 class StageOutcome(BaseModel):
-    """`outcome.json`: one line a person can read, and the fate of every item."""
+    """`outcome.json`: one line a person can read, and the fate of every item.
+
+    `device_fault` is there exactly when the device was given up (exit 40).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     exit_code: int
     message: str
+    device_fault: DeviceFault | None = None
     items: tuple[ItemReport, ...]
 
 

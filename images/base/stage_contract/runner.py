@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -17,9 +18,19 @@ from pydantic import ValidationError
 from stage_contract.errors import DeviceFailure, ItemRejected, Terminated, TransientFailure
 from stage_contract.models import ModelRef, read_models
 from stage_contract.phases import PHASES_FILE, PhaseRecord, PhaseRecorder
-from stage_contract.request import StageRequest
-from stage_contract.result import OUTCOME_FILE, ItemReport, Rejection, StageOutcome
-from stage_contract.vocabulary import PASSING_REASONS, ExitCode, ItemOutcome, Phase, PhaseOutcome, Reason, Stage
+from stage_contract.request import RequestItem, StageRequest
+from stage_contract.result import OUTCOME_FILE, ItemReport, ItemResult, Rejection, StageOutcome, read_result, result_dir
+from stage_contract.retreat import describe_end, describe_retreat, footings, on_footing
+from stage_contract.vocabulary import (
+    PASSING_REASONS,
+    DeviceFault,
+    ExitCode,
+    ItemOutcome,
+    Phase,
+    PhaseOutcome,
+    Reason,
+    Stage,
+)
 from stage_contract.workspace import ItemWorkspace, write_durably
 
 STEP_ASIDE_FILE = "step_aside"
@@ -44,6 +55,8 @@ class Worker(Protocol):
     def setup(self, request: StageRequest, models: Mapping[str, ModelRef], phases: PhaseRecorder) -> None:
         """Import libraries (phase `import`) and load models (phase `model_load`), once per container.
 
+        Where the device is out of memory, it comes again after `release`.
+
         Raises:
             DeviceFailure: the device does not work or does not suffice.
         """
@@ -53,7 +66,11 @@ class Worker(Protocol):
 
         Raises:
             ItemRejected: the media cannot be processed.
+            DeviceFailure: the device failed, or is out of memory.
         """
+
+    def release(self) -> None:
+        """Give back what `setup` loaded, VRAM above all. After it comes `setup` again, with a smaller request."""
 
 
 def main(workers: Mapping[Stage, type[Worker]], argv: list[str] | None = None) -> int:
@@ -91,6 +108,8 @@ class StageRun:
         self._models = tuple(self._all_models[role] for role in worker.model_roles if role in self._all_models)
         self._phases = PhaseRecorder(work / PHASES_FILE)
         self._reports: dict[str, ItemReport] = {}
+        self._retreats: list[str] = []
+        self._fault: DeviceFault | None = None
 
     def execute(self) -> int:
         """Process what is not complete yet; never raises, returns the exit code."""
@@ -100,7 +119,7 @@ class StageRun:
         except Terminated:
             code, message = 128 + signal.SIGTERM, "stopped on request; finished items are kept"
         except DeviceFailure as error:
-            code, message = ExitCode.DEVICE_FAILED, str(error)
+            code, message, self._fault = ExitCode.DEVICE_FAILED, str(error), error.fault
         except TransientFailure as error:
             code, message = ExitCode.TRANSIENT, str(error)
         except OSError as error:
@@ -110,6 +129,7 @@ class StageRun:
         except Exception as error:
             log.exception("the stage broke")
             code, message = ExitCode.BUG, f"{type(error).__name__}: {error}"
+        message = "; ".join([message, *self._retreats])
         log.info("%s (exit %d)", message, code)
         try:
             self._tell(code, message)
@@ -120,14 +140,17 @@ class StageRun:
 
     def _tell(self, code: int, message: str) -> None:
         # The process ends in order: no item killed it.
-        (self._work / CURRENT_ITEM_FILE).unlink(missing_ok=True)
+        self._name_no_item()
         reports = tuple(
             self._reports.get(item.asset_id)
             or ItemReport(asset_id=item.asset_id, fingerprint=item.fingerprint, outcome=ItemOutcome.LEFT)
             for item in self._request.items
         )
-        outcome = StageOutcome(exit_code=code, message=message, items=reports)
+        outcome = StageOutcome(exit_code=code, message=message, device_fault=self._fault, items=reports)
         write_durably(self._work / OUTCOME_FILE, outcome.model_dump_json(indent=1))
+
+    def _name_no_item(self) -> None:
+        (self._work / CURRENT_ITEM_FILE).unlink(missing_ok=True)
 
     def _record_container_start(self) -> None:
         # Wall clock, not monotonic: the start was taken by another process, on the same machine.
@@ -144,46 +167,77 @@ class StageRun:
         )
 
     def _process_items(self) -> tuple[int, str]:
-        waiting = [w for w in self._workspaces() if not self._reuse(w)]
-        stepped_aside = False
-        if waiting:
-            self._worker.setup(self._request, self._all_models, self._phases)
-        for number, workspace in enumerate(waiting, start=1):
-            if (self._work / STEP_ASIDE_FILE).exists():
-                stepped_aside = True
+        choices = footings(self._request)
+        for item in self._request.items:
+            self._reuse(item)
+        short = self._process_waiting(on_footing(self._request, choices[0]))
+        for before, after in pairwise(choices):
+            if short is None:
                 break
-            # Whoever finds this file without an outcome.json beside it knows which item killed the process.
-            write_durably(self._work / CURRENT_ITEM_FILE, workspace.item.asset_id)
-            started_s = time.monotonic()
-            report = self._process(workspace)
-            self._reports[report.asset_id] = report
-            log.info(
-                "[%d/%d] %r %s in %.1f s %s",
-                number,
-                len(waiting),
-                workspace.item.source,
-                report.outcome,
-                time.monotonic() - started_s,
-                report.message,
-            )
-        return self._conclusion(stepped_aside)
+            self._retreat(describe_retreat(before, after))
+            short = self._process_waiting(on_footing(self._request, after))
+        if short is None:
+            return self._conclusion()
+        self._retreats.append(describe_end(choices))
+        raise DeviceFailure(DeviceFault.OUT_OF_MEMORY, short)
 
-    def _workspaces(self) -> list[ItemWorkspace]:
-        return [ItemWorkspace(self._request, item, self._media, self._results) for item in self._request.items]
+    def _retreat(self, what: str) -> None:
+        # Loading again is no item's work: what kills the process now is not to be laid at an item's door.
+        self._name_no_item()
+        log.warning("%s", what)
+        self._retreats.append(what)
+        self._worker.release()
 
-    def _reuse(self, workspace: ItemWorkspace) -> bool:
-        result = workspace.complete_result()
+    def _process_waiting(self, request: StageRequest) -> str | None:
+        """Process what has no report yet. Returns why the memory did not suffice, none when it did.
+
+        The error itself is let go: its traceback holds on to what was loaded.
+        """
+        waiting = [item for item in request.items if item.asset_id not in self._reports]
+        try:
+            if waiting:
+                self._worker.setup(request, self._all_models, self._phases)
+            for number, item in enumerate(waiting, start=1):
+                if (self._work / STEP_ASIDE_FILE).exists():
+                    break
+                # Whoever finds this file without an outcome.json beside it knows which item killed the process.
+                write_durably(self._work / CURRENT_ITEM_FILE, item.asset_id)
+                self._process_and_tell(request, item, f"{number}/{len(waiting)}")
+        except DeviceFailure as error:
+            if error.fault is not DeviceFault.OUT_OF_MEMORY:
+                raise
+            return str(error)
+        return None
+
+    def _process_and_tell(self, request: StageRequest, item: RequestItem, number: str) -> None:
+        started_s = time.monotonic()
+        report = self._process(ItemWorkspace(request, item, self._media, self._results))
+        self._reports[report.asset_id] = report
+        duration_s = time.monotonic() - started_s
+        log.info("[%s] %r %s in %.1f s %s", number, item.source, report.outcome, duration_s, report.message)
+
+    def _reuse(self, item: RequestItem) -> None:
+        result = self._earlier_result(item)
         if result is None:
-            return False
+            return
         rejection = result.rejection
-        self._reports[workspace.item.asset_id] = ItemReport(
-            asset_id=workspace.item.asset_id,
-            fingerprint=workspace.item.fingerprint,
+        self._reports[item.asset_id] = ItemReport(
+            asset_id=item.asset_id,
+            fingerprint=result.fingerprint,
             outcome=ItemOutcome.REJECTED if rejection else ItemOutcome.REUSED,
             reason=rejection.reason if rejection else None,
             message=rejection.message if rejection else "",
         )
-        return True
+
+    def _earlier_result(self, item: RequestItem) -> ItemResult | None:
+        """A complete result, that of the smaller compute type included: an attempt may have had to retreat."""
+        for fingerprint in (item.fingerprint, item.smaller_fingerprint):
+            result = None
+            if fingerprint:
+                result = read_result(result_dir(self._results, item.asset_id, self._request.stage, fingerprint))
+            if result:
+                return result
+        return None
 
     def _process(self, workspace: ItemWorkspace) -> ItemReport:
         item = workspace.item
@@ -198,7 +252,11 @@ class StageRun:
             else:
                 outcome, reason, message = ItemOutcome.REJECTED, rejected.reason, rejected.message
                 self._keep_rejection(workspace, rejected)
-        except (DeviceFailure, TransientFailure):
+        except DeviceFailure:
+            # Whoever takes the item next may do so under another name, and would not find this to clear it.
+            workspace.abandon()
+            raise
+        except TransientFailure:
             raise
         except Exception as error:
             if isinstance(error, OSError) and error.errno in TRANSIENT_ERRNOS:
@@ -230,11 +288,11 @@ class StageRun:
         rejection = Rejection(reason=rejected.reason, message=rejected.message)
         workspace.finish(self._worker.version, self._models, rejection)
 
-    def _conclusion(self, stepped_aside: bool) -> tuple[int, str]:
+    def _conclusion(self) -> tuple[int, str]:
         outcomes = [report.outcome for report in self._reports.values()]
         count = {outcome: outcomes.count(outcome) for outcome in ItemOutcome}
         told = ", ".join(f"{n} {outcome}" for outcome, n in count.items() if n)
-        if stepped_aside:
+        if len(outcomes) < len({item.asset_id for item in self._request.items}):
             return ExitCode.STEPPED_ASIDE, f"stepped aside: {told or 'nothing begun'}, the rest left"
         if count[ItemOutcome.FAILED]:
             return ExitCode.BUG, told

@@ -24,6 +24,8 @@ class Phase(StrEnum):
     """A timed part of a task. The first group is timed by Airflow's side, the second in the container."""
 
     QUEUE = "queue"
+    BRANCH = "branch"
+    LEASE = "lease"
     TASK_START = "task_start"
     REGISTER = "register"
     PREPARE = "prepare"
@@ -116,3 +118,15 @@ class ExitCode(IntEnum):
     TRANSIENT = 30
     DEVICE_FAILED = 40
     BUG = 70
+
+
+class DeviceFault(StrEnum):
+    """Why a device was given up (exit 40).
+
+    `out_of_memory`: too small for the work, not sick. `unsuitable`: the image's libraries do not serve it.
+    `broken`: it failed, or computed wrong numbers.
+    """
+
+    OUT_OF_MEMORY = "out_of_memory"
+    UNSUITABLE = "unsuitable"
+    BROKEN = "broken"

@@ -37,6 +37,9 @@ class ExtractWorker:
         with phases.measure(Phase.IMPORT):
             importlib.import_module("ffmpeg")
 
+    def release(self) -> None:
+        """Nothing to give back: no device."""
+
     def process(self, workspace: ItemWorkspace, phases: PhaseRecorder) -> None:
         """Extract one file's sound.
 

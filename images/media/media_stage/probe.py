@@ -48,6 +48,9 @@ class ProbeWorker:
             told = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60)
             self._pixel_bits = ffprobe.parse_pixel_formats(told.stdout)
 
+    def release(self) -> None:
+        """Nothing to give back: no device."""
+
     def process(self, workspace: ItemWorkspace, phases: PhaseRecorder) -> None:
         """Describe one file.
 

@@ -76,6 +76,9 @@ class EnrichWorker:
             )
         self._recognizer_name = engine_name(models[ENTITY_ROLE])
 
+    def release(self) -> None:
+        """Nothing to give back: no device."""
+
     def process(self, workspace: ItemWorkspace, phases: PhaseRecorder) -> None:
         """Enrich one asset.
 

@@ -4,37 +4,43 @@ A cuda device is proven before a model is loaded on it. Nothing here falls back 
 """
 
 import contextlib
+import gc
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
+from stage_contract.cuda_device import check_cuda_device
+from stage_contract.cuda_errors import device_failure, failure_as
 from stage_contract.errors import DeviceFailure
 from stage_contract.phases import DeviceMeter
-from stage_contract.vocabulary import Variant
+from stage_contract.request import StageRequest
+from stage_contract.vocabulary import DeviceFault, Variant
 from vision_stage.cuda_architectures import serves
+from vision_stage.proof import prove_numbers
 
 COMPUTE_TYPES: dict[Variant, dict[str, torch.dtype]] = {
     Variant.CPU: {"float32": torch.float32, "bfloat16": torch.bfloat16},
     Variant.CUDA: {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16},
 }
-BATCH_SIZE = {Variant.CPU: 8, Variant.CUDA: 16}
+WHEEL = f"torch {torch.__version__}, built for {f'CUDA {torch.version.cuda}' if torch.version.cuda else 'the CPU only'}"
 
-NEEDED_VRAM_MIB = 2048
-"""What CLIP ViT-B/32 and YOLOv8n take with a batch of 16, float32, reckoned from their sizes."""
-
-CUDA_WORDS = ("CUDA", "cuDNN", "CUBLAS", "CUDNN", "NVRTC")
-PROOF_SIDE = 64
+log = logging.getLogger("stage")
 
 
 @dataclass(frozen=True)
 class ComputeDevice:
-    """Where models run, in which type, and how many pictures at a time."""
+    """Where models run, in which type, and how many pictures at a time.
+
+    `proof_error` is how far its numbers were off the CPU's, as a share; none where that was not asked.
+    """
 
     torch_device: torch.device
     dtype: torch.dtype
     batch_size: int
     meter: DeviceMeter
+    proof_error: float | None = None
 
 
 class CudaMeter(DeviceMeter):
@@ -53,23 +59,27 @@ class CudaMeter(DeviceMeter):
         return float(torch.cuda.max_memory_allocated()) / 2**20
 
 
-def open_device(variant: Variant, compute_type: str) -> ComputeDevice:
-    """The device of a variant, proven to work.
+def open_device(request: StageRequest) -> ComputeDevice:
+    """The device of a request, proven to work.
 
     Raises:
         ValueError: the variant has no such compute type.
-        DeviceFailure: the device is absent, not served by this torch, computes wrong numbers, or is short of memory.
+        DeviceFailure: the device is absent, another one, short of memory, not served by this torch, or computes wrong
+            numbers.
     """
-    known = COMPUTE_TYPES[variant]
-    if compute_type not in known:
-        raise ValueError(f"compute type on {variant} must be one of {', '.join(known)}: got {compute_type!r}")
-    dtype = known[compute_type]
-    if variant is Variant.CPU:
-        return ComputeDevice(torch.device("cpu"), dtype, BATCH_SIZE[variant], DeviceMeter())
+    known = COMPUTE_TYPES[request.variant]
+    if request.compute_type not in known:
+        raise ValueError(
+            f"compute type on {request.variant} must be one of {', '.join(known)}: got {request.compute_type!r}"
+        )
+    dtype = known[request.compute_type]
+    if request.variant is Variant.CPU:
+        return ComputeDevice(torch.device("cpu"), dtype, request.batch_size, DeviceMeter())
+    device = torch.device("cuda")
     with device_errors():
-        _prove_cuda(dtype)
+        proof_error = _prove(request, device, dtype)
     torch.backends.cudnn.deterministic = True
-    return ComputeDevice(torch.device("cuda"), dtype, BATCH_SIZE[variant], CudaMeter())
+    return ComputeDevice(device, dtype, request.batch_size, CudaMeter(), proof_error)
 
 
 @contextlib.contextmanager
@@ -78,45 +88,42 @@ def device_errors() -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise DeviceFailure(f"the device must have free memory for the batch: {error}") from error
+        raise failure_as(DeviceFault.OUT_OF_MEMORY, str(error), WHEEL) from error
     except RuntimeError as error:
-        if isinstance(error, torch.AcceleratorError) or any(word in str(error) for word in CUDA_WORDS):
-            raise DeviceFailure(f"the device failed: {error}") from error
-        raise
+        failure = device_failure(str(error), WHEEL)
+        if failure is None and isinstance(error, torch.AcceleratorError):
+            failure = failure_as(DeviceFault.BROKEN, str(error), WHEEL)
+        if failure is None:
+            raise
+        raise failure from error
 
 
-def _prove_cuda(dtype: torch.dtype) -> None:
-    built = f"torch {torch.__version__} (built for CUDA {torch.version.cuda or 'none, CPU only'})"
-    try:
-        torch.cuda.init()
-    except (RuntimeError, AssertionError) as error:
+def free_memory() -> None:
+    """Give back what nothing refers to any more; torch keeps it for itself otherwise."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        with device_errors():
+            torch.cuda.empty_cache()
+
+
+def _prove(request: StageRequest, device: torch.device, dtype: torch.dtype) -> float:
+    if torch.version.cuda is None:
         raise DeviceFailure(
-            f"the cuda variant needs a torch wheel built for CUDA and a driver that serves it: {built}, and CUDA "
-            f"said: {error}; use the cuda image, a newer driver, or the cpu variant"
-        ) from error
-    name, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
+            DeviceFault.UNSUITABLE,
+            f"the cuda variant needs a torch wheel built for CUDA: {WHEEL}; use the cuda image, or the cpu variant",
+        )
+    seen = check_cuda_device(request)
+    torch.cuda.init()
     architectures = torch.cuda.get_arch_list()
-    if not serves(capability, architectures):
+    if not serves(seen.capability, architectures):
         raise DeviceFailure(
-            f"torch must have kernels for the GPU: {name} is sm_{capability[0]}{capability[1]}, {built} has "
-            f"{' '.join(architectures)}; use an image with another torch, or the cpu variant"
+            DeviceFault.UNSUITABLE,
+            f"torch must have kernels for the GPU: {seen.name} is sm_{seen.capability[0]}{seen.capability[1]}, {WHEEL} "
+            f"has {' '.join(architectures)}; use an image with another torch, or the cpu variant",
         )
-    _prove_product(name, dtype)
-    free_mib = torch.cuda.mem_get_info()[0] // 2**20
-    if free_mib < NEEDED_VRAM_MIB:
-        raise DeviceFailure(
-            f"vision.analyze needs {NEEDED_VRAM_MIB} MiB of free VRAM: {name} has {free_mib}; "
-            "wait until other work has ended, or use the cpu variant"
-        )
-
-
-def _prove_product(name: str, dtype: torch.dtype) -> None:
-    # Zeros and ones: their sums, 64 at most, are exact in every compute type.
-    ones = (torch.arange(PROOF_SIDE**2) % 3 == 0).reshape(PROOF_SIDE, PROOF_SIDE)
-    expected = ones.float() @ ones.float()
-    found = (ones.to("cuda", dtype) @ ones.to("cuda", dtype)).float().cpu()
-    if not torch.equal(found, expected):
-        raise DeviceFailure(
-            f"the GPU must compute right numbers: a {PROOF_SIDE}x{PROOF_SIDE} product in {dtype} on {name} is wrong "
-            f"by up to {float((found - expected).abs().max())}; take the GPU out of service"
-        )
+    error = prove_numbers(device, dtype)
+    log.info(
+        "%s (sm_%d%d), driver for CUDA %d.%d: small sums in %s are within %.2g of the CPU's",
+        *(seen.name, *seen.capability, *seen.cuda_version, request.compute_type, error),
+    )
+    return error

@@ -25,6 +25,8 @@ class AnalyzeWorker:
     version = "1"
     model_roles: tuple[str, ...] = ("clip", "detector")
 
+    _models: "Models | None" = None
+
     def setup(self, request: StageRequest, models: Mapping[str, ModelRef], phases: PhaseRecorder) -> None:
         """Import libraries, prove the device, load models.
 
@@ -38,11 +40,20 @@ class AnalyzeWorker:
         self._parameters = AnalyzeParameters.model_validate(request.parameters)
         with phases.measure(Phase.IMPORT):
             from vision_stage import device, pipeline
-        with phases.measure(Phase.MODEL_LOAD):
-            compute_device = device.open_device(request.variant, request.compute_type)
+        # The phase waits for the device when it ends: that may fail as well.
+        with device.device_errors(), phases.measure(Phase.MODEL_LOAD) as counters:
+            compute_device = device.open_device(request)
+            if compute_device.proof_error is not None:
+                counters["proof_error"] = compute_device.proof_error
             phases.meter = compute_device.meter
-            with device.device_errors():
-                self._models: Models = pipeline.load_models(compute_device, models, self._parameters.ocr, cpu_threads())
+            self._models = pipeline.load_models(compute_device, models, self._parameters.ocr, cpu_threads())
+
+    def release(self) -> None:
+        """Drop the models, and what torch keeps of the device's memory."""
+        from vision_stage import device
+
+        self._models = None
+        device.free_memory()
 
     def process(self, workspace: ItemWorkspace, phases: PhaseRecorder) -> None:
         """Analyse one asset.
@@ -50,9 +61,12 @@ class AnalyzeWorker:
         Raises:
             ItemRejected: the media has no moving picture, or it cannot be decoded.
             DeviceFailure: the device failed or is out of memory.
+            StageError: it was not set up.
         """
         from vision_stage import device, pipeline
 
+        if self._models is None:
+            raise StageError("setup must come before process: there are no models")
         probe = ProbeOutput.model_validate_json(workspace.input_file(Stage.PROBE, PROBE_FILE).read_bytes())
         stream = main_video_stream(probe)
         source = workspace.source()

@@ -1,6 +1,7 @@
 """The real image, under the restrictions of production, on real speech."""
 
 import re
+import shutil
 
 import pytest
 
@@ -8,8 +9,8 @@ from console.demo import HIGHEST_WORD_ERROR_RATE, word_error_rate
 from console.demo_media import KENNEDY
 from stage_contract.models import MODELS_LABEL, parse_models
 from stage_contract.outputs import SRT_FILE, TRANSCRIPT_FILE, VTT_FILE, Transcript
-from stage_contract.vocabulary import ExitCode, ItemOutcome, Phase, Reason, Variant
-from tests.images.audio.sounds import IMAGE, transcript
+from stage_contract.vocabulary import ExitCode, ItemOutcome, Phase, PhaseOutcome, Reason, Variant
+from tests.images.audio.sounds import IMAGE, TESTS, transcript
 from tests.stage_container import image_label
 
 
@@ -119,3 +120,20 @@ def test_a_compute_type_that_the_cpu_lacks_is_refused_by_name(sounds, first_run)
     done = sounds.bench.run(sounds.request(first_run.spoken, compute_type="float16"))
     assert done.exit_code == ExitCode.DEVICE_FAILED
     assert "float32, int8, int8_float32" in done.outcome.message
+
+
+def test_out_of_memory_whisper_is_loaded_again_in_the_smaller_type(sounds, first_run):
+    asked = sounds.request(first_run.spoken, compute_type="float32")
+    in_int8 = first_run.done.item(first_run.spoken).fingerprint
+    items = tuple(item.model_copy(update={"smaller_fingerprint": in_int8}) for item in asked.items)
+    asked = asked.model_copy(update={"smaller_compute_type": "int8", "items": items})
+    shutil.rmtree(first_run.done.directory(first_run.spoken))
+    done = sounds.bench.run(asked, program=TESTS / "short_of_memory.py")
+    assert done.exit_code == ExitCode.DONE, done.log
+    assert "out of memory in float32, went on in int8" in done.outcome.message
+    assert done.outcome.items[0].fingerprint == in_int8
+    assert first_run.done.result(first_run.spoken).compute_type == "int8"
+    heard = transcript(first_run.done, first_run.spoken)
+    assert word_error_rate(KENNEDY.text, text_of(heard)) <= HIGHEST_WORD_ERROR_RATE
+    loads = [record.outcome for record in done.phases if record.phase is Phase.MODEL_LOAD]
+    assert loads == [PhaseOutcome.DONE, PhaseOutcome.DONE]

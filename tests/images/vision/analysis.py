@@ -31,11 +31,16 @@ def analyse(
     variant: Variant = Variant.CPU,
     compute_type: str | None = None,
     models: Path | None = None,
+    program: str | None = None,
     **parameters: JsonValue,
 ) -> Finished:
-    """Analyse clips in one container. `models` replaces the image's."""
+    """Analyse clips in one container. `models` replaces the image's, `program` (of this folder) its program."""
     sources = [_probed(bench, clip) for clip in clips]
-    return bench.run(bench.request(Stage.ANALYZE, sources, parameters, variant, compute_type), models)
+    return bench.run(
+        bench.request(Stage.ANALYZE, sources, parameters, variant, compute_type),
+        models,
+        TESTS / program if program else None,
+    )
 
 
 def vision(done: Finished, clip: str) -> VisionOutput:

@@ -1,0 +1,98 @@
+"""The rules that values of `.env` keep; each refusal names the rule, the value and where to change it."""
+
+import re
+from collections.abc import Mapping
+
+from console.terminal import ConsoleError
+
+# NVIDIA's names: GPU-<uuid>, MIG-<uuid>, and MIG-GPU-<uuid>/1/0 of drivers before 470.
+DEVICE = re.compile(r"(GPU|MIG)-[0-9A-Za-z]+(-[0-9A-Za-z]+)*(/\d+/\d+)?")
+ADDRESS = re.compile(r"https?://[^\s/]+(/\S*)?")
+NEED = re.compile(r"[a-z]+\.[a-z]+=\d+")
+
+
+def whole_number(values: Mapping[str, str], name: str, least: int) -> int:
+    """A whole number of at least `least`.
+
+    Raises:
+        ConsoleError: it is none.
+    """
+    value = values[name]
+    if not re.fullmatch(r"\d+", value) or int(value) < least:
+        raise ConsoleError(f"{name} must be a whole number of at least {least}: it is {value!r}; change it in .env")
+    return int(value)
+
+
+def positive_number(values: Mapping[str, str], name: str) -> float:
+    """A number above 0, with or without decimals.
+
+    Raises:
+        ConsoleError: it is none.
+    """
+    if not re.fullmatch(r"\d+(\.\d+)?", values[name]) or float(values[name]) <= 0:
+        raise ConsoleError(f"{name} must be a number above 0: it is {values[name]!r}; change it in .env")
+    return float(values[name])
+
+
+def port(values: Mapping[str, str], name: str) -> int:
+    """A TCP port.
+
+    Raises:
+        ConsoleError: it is none.
+    """
+    number = whole_number(values, name, least=1)
+    if number > 65535:
+        raise ConsoleError(f"{name} must be a port, 1 to 65535: it is {number}; change it in .env")
+    return number
+
+
+def gpu_devices(values: Mapping[str, str]) -> tuple[str, ...]:
+    """The UUIDs of `NIGHTREEL_GPU_DEVICES`; none where it is empty.
+
+    Raises:
+        ConsoleError: one has another form, or is there twice.
+    """
+    given = values["NIGHTREEL_GPU_DEVICES"]
+    devices = tuple(given.split(",")) if given else ()
+    for device in devices:
+        times = devices.count(device)
+        if not DEVICE.fullmatch(device):
+            raise ConsoleError(
+                "NIGHTREEL_GPU_DEVICES must be UUIDs such as GPU-1a2b… or MIG-3c4d…, with commas and no spaces: "
+                f"{device!r} is none; take them from `nvidia-smi -L` and change it in .env"
+            )
+        if times > 1:
+            raise ConsoleError(
+                f"NIGHTREEL_GPU_DEVICES must be UUIDs, each once: {device} is there {times} times; change it in .env"
+            )
+    return devices
+
+
+def check_gpu(values: Mapping[str, str]) -> None:
+    """Hold the settings of GPUs against their rules.
+
+    Raises:
+        ConsoleError: a value breaks its rule.
+    """
+    gpu_devices(values)
+    for name in ("RESERVE_MIB", "BUDGET_MIB", "SLOTS"):
+        whole_number(values, f"NIGHTREEL_GPU_{name}", least=0)
+    for name in ("PATIENCE_S", "BREAKER_WAIT_S"):
+        positive_number(values, f"NIGHTREEL_GPU_{name}")
+    sizes = values["NIGHTREEL_GPU_VRAM_MIB"]
+    if sizes and not all(re.fullmatch(r"[1-9]\d*", size) for size in sizes.split(",")):
+        raise ConsoleError(
+            "NIGHTREEL_GPU_VRAM_MIB must be empty or the MiB of each device, with commas, such as 8192,24576: "
+            f"it is {sizes!r}; change it in .env"
+        )
+    needs = values["NIGHTREEL_GPU_NEEDS"]
+    if needs and not all(NEED.fullmatch(need) for need in needs.split(",")):
+        raise ConsoleError(
+            "NIGHTREEL_GPU_NEEDS must be empty or MiB by stage, with commas, such as audio.transcribe=4608: "
+            f"it is {needs!r}; empty it in .env, `make up` reckons it"
+        )
+    if not ADDRESS.fullmatch(values["NIGHTREEL_GPU_AGENT_URL"]):
+        raise ConsoleError(
+            "NIGHTREEL_GPU_AGENT_URL must be an address such as http://gpu-agent:9410: "
+            f"it is {values['NIGHTREEL_GPU_AGENT_URL']!r}; change it in .env"
+        )

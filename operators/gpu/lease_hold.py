@@ -1,0 +1,134 @@
+"""A leased device while a container computes on it: the lease is renewed, and the device is watched."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import docker
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from operators.gpu.agent_client import ask_agent
+from operators.gpu.breaker_store import fail, observe, succeed
+from operators.gpu.configuration import GpuConfiguration
+from operators.gpu.lease import Grant, LeaseLost, reclaim, release, renew
+from operators.stage_container import StageContainer, is_running
+from operators.stage_operator import DeviceHold
+from operators.stage_plan import Action, AttemptOutcome, Verdict
+from stage_contract.gpu_health import HostHealth
+from stage_contract.vocabulary import DeviceFault
+
+RENEW_EVERY_S = 4.0
+# After a container was stopped: what its process needs to end, unless it hangs in the driver.
+END_WITHIN_S = 20.0
+WORKED = {AttemptOutcome.DONE, AttemptOutcome.REJECTED, AttemptOutcome.STEPPED_ASIDE}
+DEVICE_FAULTS = {DeviceFault.BROKEN, DeviceFault.UNSUITABLE}
+
+log = logging.getLogger(__name__)
+
+
+class LeaseHold(DeviceHold):
+    """Holds a granted lease until the block ends. Loses it when the device's breaker opens.
+
+    `stop` ends a container on purpose; it is called from the watching thread.
+    """
+
+    def __init__(
+        self,
+        database: Engine,
+        configuration: GpuConfiguration,
+        grant: Grant,
+        need_mib: int,
+        stop: Callable[[StageContainer], None],
+    ) -> None:
+        self.device = grant.device_uuid
+        self.need_mib = need_mib
+        self.lease_id = grant.lease_id
+        self._database = database
+        self._configuration = configuration
+        self._stop = stop
+        self._container: StageContainer | None = None
+        self._lost: Verdict | None = None
+        self._lost_at_s = 0.0
+        self._ended = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._watcher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._watcher.join()
+        if self._container and self._container.is_running():
+            log.warning("The lease on %s stays until container %s has ended", self.device, self._container.container_id)
+            return
+        release(self._database, self.lease_id)
+
+    @property
+    def lost(self) -> Verdict | None:
+        """The verdict on the task when the device may not be used any more; none while it may."""
+        return self._lost
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether the container was stopped for a lost device, and has had its time to end."""
+        return self._lost is not None and time.monotonic() - self._lost_at_s > END_WITHIN_S
+
+    def attend(self, container: StageContainer) -> None:
+        """The container runs from here on."""
+        self._container = container
+        if self._lost:
+            self._stop(container)
+
+    def conclude(self, verdict: Verdict, fault: DeviceFault | None) -> None:
+        """Tell the device's breaker what the container's end says of the device."""
+        if fault in DEVICE_FAULTS:
+            fail(self._database, self.device, verdict.message, self.lease_id, self._configuration.breaker_wait_s)
+        elif verdict.outcome in WORKED:
+            succeed(self._database, self.device, self.lease_id)
+
+    def _watch(self) -> None:
+        engine = docker.APIClient()
+        while not self._ended.wait(RENEW_EVERY_S):
+            try:
+                self._look()
+                reclaim(self._database, lambda name: is_running(engine, name))
+            except SQLAlchemyError as error:
+                # While our container runs nobody takes the lease away, so it can wait for the database.
+                log.warning("The lease on %s could not be renewed: %s", self.device, error)
+
+    def _look(self) -> None:
+        """Renew the lease, and stop the container when the device may not be used any more."""
+        if self._lost:
+            return
+        health = ask_agent(self._configuration.agent_url)
+        observe(self._database, health, self._configuration.breaker_wait_s)
+        container_id = self._container.container_id if self._container else None
+        try:
+            breaker = renew(self._database, self.lease_id, container_id, _peak_mib(health, self.device, container_id))
+        except LeaseLost as error:
+            self._lose(Verdict(Action.RETRY, AttemptOutcome.TRANSIENT, str(error)))
+            return
+        if not breaker.allows(self.lease_id):
+            reason = f"the breaker of {self.device} opened ({breaker.changed_by}): {breaker.reason}"
+            told = f"{reason}; finished items are kept, the rest goes to the CPU"
+            self._lose(Verdict(Action.FAIL, AttemptOutcome.DEVICE_FAILED, told))
+
+    def _lose(self, verdict: Verdict) -> None:
+        log.error("Stopping the container: %s", verdict.message)
+        self._lost_at_s = time.monotonic()
+        self._lost = verdict
+        if self._container:
+            self._stop(self._container)
+
+
+def _peak_mib(health: HostHealth, device_uuid: str, container_id: str | None) -> int | None:
+    """The most VRAM that the container was seen to take."""
+    peaks = (peak for device in health.devices if device.device_uuid == device_uuid for peak in device.peaks)
+    return next((peak.peak_mib for peak in peaks if peak.container_id == container_id), None)
