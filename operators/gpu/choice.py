@@ -9,7 +9,7 @@ from operators.gpu.breaker import Breaker, BreakerState
 from operators.gpu.configuration import GpuConfiguration
 from operators.gpu.standing import DeviceStanding, GpuState, HeldLease, device_standings
 from operators.routing import GPU_STAGES, DevicePolicy
-from stage_contract.gpu_health import HealthVerdict, HostHealth
+from stage_contract.gpu_health import HostHealth
 from stage_contract.vocabulary import Stage
 
 INSISTENCE = 10
@@ -92,9 +92,10 @@ def _wanted_on_the_cpu(question: BranchQuestion) -> str:
 
 
 def _on_a_gpu(question: BranchQuestion, usable: Sequence[DeviceStanding]) -> str:
-    best = min(usable, key=lambda d: (d.breaker is not BreakerState.CLOSED, d.verdict is not HealthVerdict.HEALTHY))
-    trial = " (its breaker is half-open: this is its trial)" if best.breaker is BreakerState.HALF_OPEN else ""
-    return f"{question.stage} runs on a GPU: {best.label} {best.message}, where {question.need_mib} are needed{trial}"
+    # Which of them it will be, the lease decides when its turn comes.
+    is_trial = all(device.breaker is BreakerState.HALF_OPEN for device in usable)
+    trial = "; the breaker is half-open, this is a trial" if is_trial else ""
+    return f"{question.stage} runs on a GPU, where {question.need_mib} MiB are needed: {describe(usable)}{trial}"
 
 
 def _waits(question: BranchQuestion, devices: Sequence[DeviceStanding]) -> str:

@@ -42,7 +42,7 @@ def start_transcription(deployment, narration, name, copies=None):
 
     def transcriber():
         found = [container(c) for c in deployment.containers(run)]
-        return next((c for c in found if c["task"] == "audio_transcribe" and c["status"] == "running"), None)
+        return next((c for c in found if c["task"] == "audio_transcribe_cpu" and c["status"] == "running"), None)
 
     running = wait_until(transcriber, bool, 180, every_s=0.2)
     return run, running["id"]
@@ -50,7 +50,7 @@ def start_transcription(deployment, narration, name, copies=None):
 
 TRANSCRIPTIONS = """
 select try_number from phase_timing
-where dag_id = :dag_id and run_id = :run_id and task_id = 'audio_transcribe' and phase = 'transcription'
+where dag_id = :dag_id and run_id = :run_id and task_id = 'audio_transcribe_cpu' and phase = 'transcription'
 """
 
 
@@ -84,14 +84,14 @@ def task_process(deployment, run, task_id):
 def test_a_retry_joins_the_container_that_its_killed_task_left(deployment, narration):
     run, container_id = start_transcription(deployment, narration, "killed")
     time.sleep(2)
-    os.kill(task_process(deployment, run, "audio_transcribe"), signal.SIGKILL)
+    os.kill(task_process(deployment, run, "audio_transcribe_cpu"), signal.SIGKILL)
     run = deployment.wait(run)
     assert run.state == "success"
-    first, second = deployment.run_rows(ATTEMPTS, run, task_id="audio_transcribe")
+    first, second = deployment.run_rows(ATTEMPTS, run, task_id="audio_transcribe_cpu")
     assert first["outcome"] == "lost"
     assert (second["outcome"], second["joined_try_number"]) == ("done", 1)
     assert first["container_id"] == second["container_id"] == container_id
-    log = deployment.api.task_log(run.dag_id, run.run_id, "audio_transcribe", 2)
+    log = deployment.api.task_log(run.dag_id, run.run_id, "audio_transcribe_cpu", 2)
     assert f"Joined container {container_id}" in log
     # What the container timed while nobody watched is recorded once, by the try that collected it.
     timed = deployment.run_rows(TRANSCRIPTIONS, run)
@@ -113,13 +113,13 @@ def test_cancelling_removes_the_container_within_ten_seconds(deployment, narrati
     wait_until(lambda: deployment.containers(run), lambda found: not found, 10, every_s=0.2)
     assert time.monotonic() - cancelled_s <= 10
     attempts = wait_until(
-        lambda: deployment.run_rows(ATTEMPTS, run, task_id="audio_transcribe"),
+        lambda: deployment.run_rows(ATTEMPTS, run, task_id="audio_transcribe_cpu"),
         lambda rows: rows[0]["outcome"] != "running",
         10,
     )
     assert [row["outcome"] for row in attempts] == ["cancelled"]
     phases = deployment.run_rows(
-        "select phase from phase_timing where dag_id = :dag_id and run_id = :run_id and task_id = 'audio_transcribe'",
+        "select phase from phase_timing where dag_id = :dag_id and run_id = :run_id and task_id = 'audio_transcribe_cpu'",
         run,
     )
     assert {"container_start", "import", "model_load"} <= {row["phase"] for row in phases}
@@ -127,7 +127,7 @@ def test_cancelling_removes_the_container_within_ten_seconds(deployment, narrati
 
 def items_begun(deployment, run):
     """How many tries of the transcription have come to an item."""
-    folder = RunFolder(deployment.settings.work, run.dag_id, run.run_id).path / "audio_transcribe"
+    folder = RunFolder(deployment.settings.work, run.dag_id, run.run_id).path / "audio_transcribe_cpu"
     return len(list(folder.glob("try-*/current_item")))
 
 

@@ -11,12 +11,14 @@ PHASES = """
 select task_id, phase, count(*) as n from phase_timing
 where dag_id = :dag_id and run_id = :run_id group by task_id, phase
 """
+CHOICES = "select stage, branch, reason, waited_s from device_choice where dag_id = :dag_id and run_id = :run_id"
 ATTEMPTS = """
 select task_id, outcome, try_number, joined_try_number, container_id, image_digest, models, message
 from stage_attempt where dag_id = :dag_id and run_id = :run_id order by started_at
 """
 ITEMS = "select asset_id, path, outcome, reason, message from run_item where dag_id = :dag_id and run_id = :run_id"
-STAGE_TASKS = {"media_probe", "media_extract", "audio_transcribe", "vision_analyze", "nlp_enrich"}
+STAGE_TASKS = {"media_probe", "media_extract", "audio_transcribe_cpu", "vision_analyze_cpu", "nlp_enrich"}
+CHOICE_TASKS = {"audio_gpu_health", "vision_gpu_health"}
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +97,28 @@ def test_subtitles_and_contact_sheet_are_files(deployment, done_assets):
 
 def test_every_attempt_says_what_ran(deployment, first_run):
     attempts = {row["task_id"]: row for row in deployment.run_rows(ATTEMPTS, first_run)}
-    assert set(attempts) == STAGE_TASKS | {"find_assets", "publish"}
+    assert set(attempts) == STAGE_TASKS | CHOICE_TASKS | {"find_assets", "publish"}
     for task in STAGE_TASKS:
         assert attempts[task]["image_digest"].startswith("sha256:")
         assert attempts[task]["container_id"]
-    assert [model["role"] for model in attempts["audio_transcribe"]["models"]] == ["whisper"]
+    assert [model["role"] for model in attempts["audio_transcribe_cpu"]["models"]] == ["whisper"]
+
+
+def test_without_a_gpu_everything_runs_on_the_cpu_and_nothing_waits(deployment, first_run):
+    choices = deployment.run_rows(CHOICES, first_run)
+    assert {row["stage"] for row in choices} == {"audio.transcribe", "vision.analyze"}
+    assert {row["branch"] for row in choices} == {"cpu"}
+    assert all("no GPU is configured" in row["reason"] for row in choices)
+    assert max(row["waited_s"] for row in choices) < 1
+    states = deployment.task_states(first_run)
+    assert states["audio_transcribe_gpu"] == states["vision_analyze_gpu"] == "skipped"
+
+
+def test_a_run_that_insists_on_a_gpu_is_refused_where_there_is_none(deployment, speech):
+    run = deployment.run(f"archive/statements/{speech.name}", device="gpu")
+    assert run.state == "failed"
+    message = {row["task_id"]: row["message"] for row in deployment.run_rows(ATTEMPTS, run)}["find_assets"]
+    assert "NIGHTREEL_GPU_DEVICES" in message
 
 
 def test_phases_and_waits_account_for_the_runs_wall_time(deployment, first_run):
@@ -122,7 +141,7 @@ def test_a_second_run_computes_nothing(deployment, second_run):
     assert {attempts[task]["outcome"] for task in STAGE_TASKS} == {"reused"}
     assert {attempts[task]["container_id"] for task in STAGE_TASKS} == {None}
     phases = {row["phase"] for row in deployment.run_rows(PHASES, second_run)}
-    assert phases == {"queue", "task_start", "register", "prepare", "publish"}
+    assert phases == {"queue", "task_start", "register", "branch", "prepare", "publish"}
 
 
 def test_publishing_again_changes_no_row(deployment, second_run):
@@ -149,8 +168,9 @@ def test_only_the_stages_asked_for_run(deployment, second_run, speech):
     run = deployment.run(f"archive/statements/{speech.name}", stages=["vision.analyze"])
     states = deployment.task_states(run)
     assert run.state == "success"
-    assert states["vision_analyze"] == "success"
-    assert {states[task] for task in ("media_extract", "audio_transcribe", "nlp_enrich")} == {"skipped"}
+    assert states["vision_analyze_cpu"] == "success"
+    left_out = ("media_extract", "audio_transcribe_gpu", "audio_transcribe_cpu", "nlp_enrich", "vision_analyze_gpu")
+    assert {states[task] for task in left_out} == {"skipped"}
 
 
 def test_nothing_to_process_fails_in_words(deployment):

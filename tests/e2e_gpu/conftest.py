@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from console.terminal import BUILD
 from operators.gpu.breaker_store import breakers, close_by_hand
 from operators.gpu.routing_store import set_routing
 from operators.routing import GPU_STAGES, DevicePolicy
@@ -14,7 +13,7 @@ from stage_contract.gpu_health import HealthVerdict
 from tests.deployment import Deployment, deployed, open_to_all, own_settings, wait_until
 from tests.simulation.agent import AgentControl
 from tests.simulation.deployment import build_service_images, simulated_settings, write_film
-from tests.simulation.host import DEFAULT_GPUS, SimulatedHost
+from tests.simulation.host import DEFAULT_GPUS, SimulatedHost, spare_host
 
 PATIENCE_S = 4
 BREAKER_WAIT_S = 8
@@ -63,7 +62,7 @@ def gpu_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuDeploymen
     open_to_all(folder)
     (folder / "archive").mkdir()
     build_service_images()
-    with SimulatedHost(BUILD / "simulation-tests" / "host") as host, pytest.MonkeyPatch.context() as patch:
+    with spare_host() as host, pytest.MonkeyPatch.context() as patch:
         environment = {
             **own_settings(folder, f"nightreel-gpu-test-{os.getpid()}"),
             **simulated_settings(host, DEFAULT_GPUS),

@@ -22,16 +22,22 @@ order by a.started_at
 """
 FILES = "select path, outcome, message from run_item where dag_id = :dag_id and run_id = :run_id order by path"
 
+TIMED = """
+select distinct device from phase_report
+where dag_id = :dag_id and run_id = :run_id and stage = 'vision.analyze' and phase = 'detection'
+"""
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run of vision.analyze that has ended."""
+    """A run of vision.analyze that has ended. `timed` are the devices whose work has its phases."""
 
     state: str
     states: dict[str, str | None]
     choice: dict[str, Any]
     attempts: dict[str, dict[str, Any]]
     files: list[dict[str, Any]]
+    timed: set[str]
     run_note: str
     task_notes: dict[str, str]
 
@@ -70,6 +76,7 @@ def outcome_of(deployment: GpuDeployment, run: RunState) -> Outcome:
         choice=choice,
         attempts={row["task_id"]: row for row in deployment.run_rows(ATTEMPTS, run)},
         files=deployment.run_rows(FILES, run),
+        timed={row["device"] for row in deployment.run_rows(TIMED, run)},
         run_note=deployment.api._send("GET", path)["note"] or "",
         task_notes={task["task_id"]: task["note"] or "" for task in tasks},
     )
@@ -109,7 +116,7 @@ def assert_the_cpu_took_the_rest(outcome: Outcome, done_on_gpu: int, left: int) 
     assert (outcome.on_gpu["items_done"], outcome.on_gpu["items_left"]) == (done_on_gpu, left), outcome.on_gpu
     assert (outcome.on_cpu["items_reused"], outcome.on_cpu["items_done"]) == (done_on_gpu, left), outcome.on_cpu
     assert outcome.on_gpu["outcome"] == "device_failed"
+    assert outcome.timed == ({"cpu", outcome.on_gpu["device"]} if done_on_gpu else {"cpu"})
     assert outcome.on_gpu["message"] in outcome.run_note
     assert outcome.task_notes["vision_analyze_gpu"] == outcome.on_gpu["message"]
-    assert outcome.on_gpu["ending"] == "released"
     assert {file["outcome"] for file in outcome.files} == {"done"}

@@ -1,5 +1,8 @@
 """What happens to a GPU while a stage computes there: its task is red, the CPU takes the rest, the run is green."""
 
+from contextlib import contextmanager
+from pathlib import Path
+
 import pytest
 
 from operators.gpu.breaker_store import open_by_hand
@@ -17,6 +20,8 @@ from tests.simulation.host import DEFAULT_GPUS
 
 GPUS = [gpu.uuid for gpu in DEFAULT_GPUS]
 QUICK, SLOW = "vision.analyze cuda: sleep 0.2", "vision.analyze cuda: sleep 120"
+FREEZER = Path("/sys/fs/cgroup/freezer")
+LEASE_ENDED = "select ending from gpu_lease where dag_id = :dag_id and run_id = :run_id"
 HELD = """
 select l.device_uuid from gpu_lease as l
 where l.dag_id = :dag_id and l.run_id = :run_id and l.ended_at is null and l.container_id is not null
@@ -39,6 +44,25 @@ def begin(deployment, *films):
     results = deployment.settings.results
     wait_until(lambda: len(list(results.glob("assets/*/vision.analyze/*/device.json"))), lambda n: n >= 1, 30)
     return run, held[0]["device_uuid"]
+
+
+@contextmanager
+def held_in_the_kernel(container):
+    """No signal reaches the container's processes, as when they hang in a driver.
+
+    The freezer is one below the container's own, which the runtime thaws before it kills.
+    """
+    (own,) = FREEZER.rglob(f"*{container}*")
+    frozen = own / "held"
+    frozen.mkdir()
+    for process in (own / "cgroup.procs").read_text().split():
+        (frozen / "cgroup.procs").write_text(process)
+    (frozen / "freezer.state").write_text("FROZEN")
+    try:
+        yield
+    finally:
+        # They die at once, and the engine takes both groups away.
+        (frozen / "freezer.state").write_text("THAWED")
 
 
 @pytest.fixture(autouse=True)
@@ -123,3 +147,21 @@ def test_work_that_waits_for_a_gpu_moves_to_the_cpu_when_all_go_out_of_service(g
     late = analyze_films(gpu_deployment, gpu_deployment.film("late.mp4"))
     assert_done_on_the_cpu(late)
     assert "out of service by ops (power work)" in late.reason
+
+
+@pytest.mark.skipif(not FREEZER.is_dir(), reason="only the freezer of cgroup v1 holds a process against SIGKILL")
+def test_a_container_that_hangs_in_the_kernel_is_left_behind_and_keeps_its_lease(gpu_deployment):
+    run, uuid = begin(gpu_deployment, *shard(gpu_deployment, "hangs", QUICK, SLOW))
+    (container,) = gpu_deployment.containers(run)
+    with held_in_the_kernel(container):
+        open_by_hand(gpu_deployment.media_database(), uuid, "ops", "it hangs")
+        outcome = outcome_of(gpu_deployment, gpu_deployment.wait(run))
+        assert_the_cpu_took_the_rest(outcome, done_on_gpu=1, left=1)
+        assert outcome.on_gpu["ending"] is None
+        assert gpu_deployment.containers(run) == [container]
+    running = ("ps", "--quiet", "--no-trunc", "--filter", f"id={container}")
+    wait_until(lambda: gpu_deployment.stage_docker(*running), lambda left: not left, 30)
+    # Whoever wants a GPU next takes the lease back.
+    assert_done_on_a_gpu(analyze_films(gpu_deployment, gpu_deployment.film("after.mp4")), *GPUS)
+    after = gpu_deployment.run_rows(LEASE_ENDED, run)
+    assert [row["ending"] for row in after] == ["reclaimed"]

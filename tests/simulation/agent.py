@@ -1,6 +1,7 @@
 """What can become of the GPU agent of a simulated deployment."""
 
 import json
+import time
 import urllib.request
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from console.settings import Settings
 from stage_contract.gpu_health import HostHealth
 
 ANSWER_WITHIN_S = 5.0
+BACK_WITHIN_S = 30.0
 NONSENSE_IMAGE = "nightreel/base:cpu"
 NONSENSE_SERVER = """
 import http.server, json
@@ -59,11 +61,20 @@ class AgentControl:
         )
 
     def restore(self) -> None:
-        """It runs and answers by itself."""
+        """It runs and answers by itself. Docker's own idea of its health comes later: it looks every few seconds."""
         self.remove_impostor()
         if docker_compose(self.settings, "ps", "--quiet", "--status", "paused", AGENT):
             docker_compose(self.settings, "unpause", AGENT)
-        docker_compose(self.settings, "up", "--detach", "--no-deps", "--wait", AGENT)
+        docker_compose(self.settings, "up", "--detach", "--no-deps", AGENT)
+        deadline_s = time.monotonic() + BACK_WITHIN_S
+        while True:
+            try:
+                self.health()
+                return
+            except (OSError, ValueError):
+                if time.monotonic() > deadline_s:
+                    raise
+                time.sleep(0.2)
 
     def remove_impostor(self) -> None:
         """What talked nonsense is gone."""

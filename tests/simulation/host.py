@@ -1,17 +1,20 @@
 """A simulated GPU host: an engine that serves requests for GPUs, GPUs whose state is changed at will, and a driver
 that keeps account of their memory."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from console.terminal import BUILD, REPOSITORY, step
+from console.terminal import BUILD, REPOSITORY, ConsoleError, step
 from tests.simulation.engine import SimulatedEngine
 from tests.simulation.gpu_hook import (
     DRIVER_MISMATCH,
@@ -30,6 +33,8 @@ from tests.simulation.nvml_state import EVERY_FUNCTION, HW_THERMAL_SLOWDOWN, Nvm
 from tests.simulation.nvml_stub.build import build_stub
 
 DEFAULT_FOLDER = BUILD / "simulation"
+TEST_HOSTS = BUILD / "simulation-tests"
+MOST_TEST_HOSTS = 8
 DRIVER_MODULE = "tests.simulation.driver"
 DRIVER_STOP_S = 5.0
 NEWER_LIBRARY = "12.575.51.02"
@@ -190,6 +195,29 @@ class SimulatedHost:
             for process in processes:
                 os.kill(process, number)
             time.sleep(0.05)
+
+
+@contextmanager
+def spare_host() -> Iterator[SimulatedHost]:
+    """A host for the tests of one process: another process that tests at the same time has another.
+
+    Raises:
+        ConsoleError: it cannot be had on this machine.
+    """
+    for number in range(1, MOST_TEST_HOSTS + 1):
+        folder = TEST_HOSTS / str(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "in-use.lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            with SimulatedHost(folder) as host:
+                yield host
+            return
+    raise ConsoleError(
+        f"one of the hosts in {TEST_HOSTS} must be free: all {MOST_TEST_HOSTS} are in use; end the tests that use them"
+    )
 
 
 def _processes(*arguments: str) -> list[int]:

@@ -55,7 +55,8 @@ def test_a_healthy_gpu_is_taken_at_once() -> None:
 
     assert decision.branch is Branch.GPU
     assert decision.reason == (
-        "audio.transcribe runs on a GPU: GPU-1 (RTX 4060) is healthy and has 7680 MiB for stages, where 4608 are needed"
+        "audio.transcribe runs on a GPU, where 4608 MiB are needed: GPU-1 (RTX 4060) is healthy and has 7680 MiB for "
+        "stages"
     )
     assert [standing.is_usable for standing in decision.devices] == [True]
 
@@ -167,7 +168,7 @@ def test_a_half_open_breaker_lets_a_trial_in_and_the_next_one_waits() -> None:
 
     first = ask(breakers={SMALL: half_open})
     assert first.branch is Branch.GPU
-    assert "this is its trial" in first.reason
+    assert "this is a trial" in first.reason
     assert ask(breakers={SMALL: begin_trial(half_open, NOW, 7)}).branch is Branch.WAIT
 
 

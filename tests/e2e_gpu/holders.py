@@ -1,0 +1,124 @@
+"""The tasks that hold GPUs, and how they die: a task's process, with it its supervisor, with it its container."""
+
+import contextlib
+import os
+import signal
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from console.airflow_api import RunState
+from console.engine import docker
+from console.terminal import ConsoleError
+from tests.deployment import wait_until
+from tests.e2e_gpu.conftest import GpuDeployment
+
+HOLDERS = """
+select lease_id, dag_id, run_id, task_id, device_uuid, container_id from gpu_lease
+where ended_at is null and container_id is not null
+order by lease_id
+"""
+LEASES = """
+select lease_id, run_id, task_id, stage, device_uuid, leased_mib, capacity_mib, foreign_mib, peak_mib, need_mib,
+    container_id, asked_at, renewed_at, granted_at, ended_at, ending
+from gpu_lease where run_id = any(:run_ids) order by lease_id
+"""
+# Longer than a small and loaded machine needs to bring a run to its stage on a GPU.
+HOLDS_WITHIN_S = 120.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A task whose container runs on the GPU that it leased."""
+
+    lease_id: int
+    dag_id: str
+    run_id: str
+    task_id: str
+    device_uuid: str
+    container_id: str
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What is killed beside the task's process. Airflow notices the loss of a task's supervisor after 120 s only."""
+
+    supervisor: bool = False
+    container: bool = False
+
+    def __str__(self) -> str:
+        also = ["supervisor"] * self.supervisor + ["container"] * self.container
+        return " + ".join(["task", *also])
+
+
+EVERYTHING = Kill(supervisor=True, container=True)
+
+
+def holders(deployment: GpuDeployment) -> list[Holder]:
+    """Who holds a GPU now, the earlier first."""
+    return [Holder(**row) for row in deployment.rows(HOLDERS)]
+
+
+def holder_of(deployment: GpuDeployment, run: RunState) -> Holder:
+    """The run's holder, once its container is known."""
+    found = wait_until(
+        lambda: [holder for holder in holders(deployment) if holder.run_id == run.run_id], bool, HOLDS_WITHIN_S, 0.2
+    )
+    return found[0]
+
+
+def leases_of(deployment: GpuDeployment, *runs: RunState) -> list[dict[str, Any]]:
+    """What the lease log says of these runs, the earlier first."""
+    return deployment.rows(LEASES, run_ids=[run.run_id for run in runs])
+
+
+def kill(deployment: GpuDeployment, holder: Holder, how: Kill) -> datetime | None:
+    """SIGKILL, all at once. Returns when; none when the holder's work had ended by itself."""
+    tasks = deployment.api.tasks(holder.dag_id, holder.run_id)
+    instance = next(task.instance_id for task in tasks if task.task_id == holder.task_id)
+    found = _processes(deployment, instance)
+    if found is None:
+        return None
+    task, supervisor = found
+    try:
+        if how.supervisor:
+            # One that has ended its task waits for the next and holds the queue: killed then, it would block all
+            # others for good. Halted, it stays at its task while we look.
+            os.kill(supervisor, signal.SIGSTOP)
+        if not _runs_container(deployment, holder) or not _is_at(task, instance) or not _is_at(supervisor, instance):
+            os.kill(supervisor, signal.SIGCONT)
+            return None
+        killed_at = datetime.now(UTC)
+        os.kill(task, signal.SIGKILL)
+        if how.supervisor:
+            os.kill(supervisor, signal.SIGKILL)
+    except ProcessLookupError:
+        return None
+    if how.container:
+        # It may have ended in the last milliseconds.
+        with contextlib.suppress(ConsoleError):
+            deployment.stage_docker("kill", holder.container_id)
+    return killed_at
+
+
+def _processes(deployment: GpuDeployment, instance: str) -> tuple[int, int] | None:
+    """The process of a task and its supervisor's, as this machine numbers them."""
+    lines = docker("top", deployment.service("scheduler"), "-eo", "pid,args").splitlines()
+    found = {line.split()[-2]: int(line.split()[0]) for line in lines if line.endswith(f" {instance}")}
+    task, supervisor = found.get("--"), found.get("LocalExecutor:")
+    return (task, supervisor) if task and supervisor else None
+
+
+def _is_at(process: int, instance: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text().rstrip("\0 ").endswith(f" {instance}")
+    except OSError:
+        return False
+
+
+def _runs_container(deployment: GpuDeployment, holder: Holder) -> bool:
+    try:
+        return deployment.stage_docker("inspect", "--format", "{{.State.Running}}", holder.container_id) == "true"
+    except ConsoleError:
+        return False
