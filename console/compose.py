@@ -1,6 +1,8 @@
 """Docker Compose with this deployment's settings, and what it says of the services."""
 
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +12,8 @@ from console.settings import Settings
 from console.terminal import REPOSITORY, ConsoleError
 
 INITIALIZATION = "airflow-init"
+# As `timeout` has it.
+TIMED_OUT = 124
 
 
 @dataclass(frozen=True)
@@ -46,29 +50,48 @@ def compose_environment(settings: Settings) -> dict[str, str]:
     return {**docker_environment(), **settings.values}
 
 
-def docker_compose(settings: Settings, *arguments: str) -> str:
+def docker_compose(settings: Settings, *arguments: str, limit_s: float | None = None) -> str:
     """Run a short `docker compose` command and return its stdout, stripped.
 
     Raises:
-        ConsoleError: it failed; the message holds what it said.
+        ConsoleError: it failed, or did not end within `limit_s`; the message holds what it said.
     """
-    told = try_compose(settings, *arguments)
+    told = try_compose(settings, *arguments, limit_s=limit_s)
     if told.returncode != 0:
         raise ConsoleError(f"docker compose {' '.join(arguments)} failed: {told.stderr.strip()}")
     return told.stdout.strip()
 
 
-def try_compose(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a short `docker compose` command; its exit code, stdout and stderr are the caller's to judge."""
-    return subprocess.run(
+def try_compose(settings: Settings, *arguments: str, limit_s: float | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a short `docker compose` command; its exit code, stdout and stderr are the caller's to judge.
+
+    One that does not end within `limit_s` is killed: the exit code is 124 then, and stderr says so.
+    """
+    process = subprocess.Popen(
         ["docker", "compose", *arguments],
         env=compose_environment(settings),
         cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Compose is a child of `docker`, which does not outlive it only if both are killed. Without a limit they stay
+        # in the terminal's group, where Ctrl-C lets Compose end in order.
+        start_new_session=limit_s is not None,
     )
+    with process:
+        try:
+            stdout, stderr = process.communicate(timeout=limit_s)
+        except BaseException as error:
+            if limit_s is None:
+                process.kill()
+            else:
+                os.killpg(process.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            said = f"docker compose {' '.join(arguments)} must end within {limit_s:g} s, and hangs; it was killed\n"
+            return subprocess.CompletedProcess(process.args, TIMED_OUT, "", said)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def run_in_scheduler(settings: Settings, command: Sequence[str]) -> None:
@@ -92,9 +115,15 @@ def service_names(settings: Settings) -> tuple[str, ...]:
     return tuple(docker_compose(settings, "config", "--services").split())
 
 
-def service_states(settings: Settings) -> list[ServiceState]:
-    """The containers that the services have now."""
-    return parse_states(docker_compose(settings, "ps", "--all", "--format", "json"))
+def service_states(settings: Settings, *services: str, limit_s: float | None = None) -> list[ServiceState]:
+    """The containers that these services have now; all that there are when none is named.
+
+    Asking for a container that a sick driver keeps from starting may hang: leave it out, or set a limit.
+
+    Raises:
+        ConsoleError: Compose failed, or did not end within `limit_s`.
+    """
+    return parse_states(docker_compose(settings, "ps", "--all", "--format", "json", *services, limit_s=limit_s))
 
 
 def parse_states(text: str) -> list[ServiceState]:

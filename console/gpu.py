@@ -10,7 +10,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from console.compose import INITIALIZATION, docker_compose, run_in_scheduler, service_states, try_compose
+from console.compose import (
+    INITIALIZATION,
+    ServiceState,
+    docker_compose,
+    run_in_scheduler,
+    service_states,
+    try_compose,
+)
 from console.engine import docker, docker_succeeds, stage_socket
 from console.images import IMAGES, MODELS_LABEL, Image, image_names
 from console.settings import COMPOSE_FILES, Settings
@@ -18,6 +25,8 @@ from console.terminal import REPOSITORY, ConsoleError, console, plain, progress,
 
 AGENT = "gpu-agent"
 AGENT_START_S = 30.0
+# A driver that hangs keeps the agent's container from starting, and whoever asks for it waiting.
+AGENT_LIMIT_S = 60.0
 DATABASE_START_S = 120.0
 POLL_EVERY_S = 0.5
 # What a person may lay beside docker-compose.yaml; Compose reads it by itself only where COMPOSE_FILE is not set.
@@ -80,20 +89,35 @@ def _known(models: Mapping[str, str | None]) -> str:
 
 def start_agent(settings: Settings) -> str | None:
     """Start the GPU agent, or what changed of it; returns what is wrong, none when it is well."""
-    started = try_compose(settings, "up", "--detach", "--no-deps", AGENT)
+    started = try_compose(settings, "up", "--detach", "--no-deps", AGENT, limit_s=AGENT_LIMIT_S)
     if started.returncode != 0:
         said = [plain(line) for line in started.stderr.splitlines() if line.strip()]
         return f"the GPU agent must start, and does not: {said[-1] if said else 'Compose says nothing'}"
-    unwell = _await_state(settings, AGENT, AGENT_START_S)
+    try:
+        unwell = _await_state(settings, AGENT, AGENT_START_S, AGENT_LIMIT_S)
+    except ConsoleError as error:
+        unwell = str(error)
     return f"{unwell}; `make logs SERVICE={AGENT}` tells why" if unwell else None
 
 
-def _await_state(settings: Settings, service: str, limit_s: float) -> str | None:
-    """Wait until a service is well; returns what is wrong when it cannot be, or is not after `limit_s`."""
-    deadline_s = time.monotonic() + limit_s
+def agent_state(settings: Settings) -> list[ServiceState]:
+    """The agent's container, if it has one; where that cannot be told, why not."""
+    try:
+        return service_states(settings, AGENT, limit_s=AGENT_LIMIT_S)
+    except ConsoleError as error:
+        return [ServiceState(AGENT, f"unknown: {error}", "", 0)]
+
+
+def _await_state(settings: Settings, service: str, patience_s: float, limit_s: float | None = None) -> str | None:
+    """Wait until a service is well; returns what is wrong when it cannot be, or is not after `patience_s`.
+
+    Raises:
+        ConsoleError: Compose failed, or one question to it took longer than `limit_s`.
+    """
+    deadline_s = time.monotonic() + patience_s
     with progress(f"{service} starts", lambda: f"{service} starts"):
         while True:
-            state = next((state for state in service_states(settings) if state.service == service), None)
+            state = next(iter(service_states(settings, service, limit_s=limit_s)), None)
             if state and state.is_well:
                 return None
             if state is None or not state.is_starting or time.monotonic() > deadline_s:

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 
 from console.terminal import ConsoleError
 
-# NVIDIA's names: GPU-<uuid>, MIG-<uuid>, and MIG-GPU-<uuid>/1/0 of drivers before 470.
-DEVICE = re.compile(r"(GPU|MIG)-[0-9A-Za-z]+(-[0-9A-Za-z]+)*(/\d+/\d+)?")
+# NVIDIA's names: GPU-<uuid> and MIG-<uuid>.
+DEVICE = re.compile(r"(GPU|MIG)-[0-9A-Za-z]+(-[0-9A-Za-z]+)*")
+# What drivers before 470 called a slice: MIG-GPU-<uuid>/1/0.
+OLD_SLICE = "MIG-GPU-"
 ADDRESS = re.compile(r"https?://[^\s/]+(/\S*)?")
 NEED = re.compile(r"[a-z]+\.[a-z]+=\d+")
 
@@ -56,6 +58,12 @@ def gpu_devices(values: Mapping[str, str]) -> tuple[str, ...]:
     devices = tuple(given.split(",")) if given else ()
     for device in devices:
         times = devices.count(device)
+        if device.startswith(OLD_SLICE):
+            raise ConsoleError(
+                f"NIGHTREEL_GPU_DEVICES must be UUIDs such as GPU-1a2b… or MIG-3c4d…: {device} is what drivers before "
+                "470 call a slice; a newer driver names slices MIG-<uuid>: install one, take the name from "
+                "`nvidia-smi -L` and change it in .env"
+            )
         if not DEVICE.fullmatch(device):
             raise ConsoleError(
                 "NIGHTREEL_GPU_DEVICES must be UUIDs such as GPU-1a2b… or MIG-3c4d…, with commas and no spaces: "

@@ -21,6 +21,8 @@ STAGE_MEMORY_MIN_MIB = 2048
 STAGE_MEMORY_MAX_MIB = 8192
 STAGE_CPUS_MAX = 4
 LIGHT_SLOTS = 8
+# The pool `gpu` has a slot also without GPUs: see images/airflow/initialize.py.
+LEAST_GPU_SLOTS = 1
 DEFAULT_PROJECT = "nightreel"
 COMPOSE_FILES = ("docker-compose.yaml", "compose.gpu.yaml")
 # Used when the database is made, and never after.
@@ -78,7 +80,8 @@ class Settings:
     @property
     def slots(self) -> int:
         """The slots of all pools together, which is how many tasks may run at a time."""
-        return sum(int(self.values[f"NIGHTREEL_{pool}_SLOTS"]) for pool in ("CPU", "GPU", "LIGHT"))
+        cpu, gpu, light = (int(self.values[f"NIGHTREEL_{pool}_SLOTS"]) for pool in ("CPU", "GPU", "LIGHT"))
+        return cpu + max(LEAST_GPU_SLOTS, gpu) + light
 
     @property
     def ports(self) -> dict[str, int]:
@@ -196,7 +199,7 @@ ENTRIES = (
     Entry(
         "NIGHTREEL_PARALLELISM",
         "Tasks at a time: the slots of cpu, gpu and light tasks together.",
-        lambda m: str(m.cpu_slots + LIGHT_SLOTS),
+        lambda m: str(m.cpu_slots + LEAST_GPU_SLOTS + LIGHT_SLOTS),
     ),
 )
 

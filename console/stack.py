@@ -120,7 +120,9 @@ def status() -> None:
         ConsoleError: a service is not well.
     """
     settings = load_settings()
-    states = service_states(settings)
+    states = service_states(settings, *SERVICES)
+    if settings.gpu_devices:
+        states += gpu.agent_state(settings)
     for service in (*SERVICES, *([gpu.AGENT] if settings.gpu_devices else [])):
         found = next((state for state in states if state.service == service), None)
         ill = "[yellow]![/]" if service == gpu.AGENT else "[red]✗[/]"
@@ -202,10 +204,10 @@ def _start_services(settings: Settings) -> None:
     started_s = time.monotonic()
     states: list[ServiceState] = []
     told: set[str] = set()
-    # What was well before may be replaced yet; it is told when Compose has decided.
-    old = {state.service for state in service_states(settings) if state.is_well}
-    # The agent was started apart: were it to fail here, nothing would start.
+    # The agent was started apart: were it to fail or hang here, nothing would start.
     services = [name for name in service_names(settings) if name != gpu.AGENT]
+    # What was well before may be replaced yet; it is told when Compose has decided.
+    old = {state.service for state in service_states(settings, *services) if state.is_well}
     with log.open("wb") as output:
         process = subprocess.Popen(
             ["docker", "compose", "up", "--detach", "--remove-orphans", *services],
@@ -219,9 +221,9 @@ def _start_services(settings: Settings) -> None:
         while not (process.poll() == 0 and _all_well(states)):
             if process.poll() not in (None, 0) or time.monotonic() - started_s > UP_S:
                 process.terminate()
-                raise ConsoleError(_failure(settings, log))
+                raise ConsoleError(_failure(settings, services, log))
             time.sleep(POLL_EVERY_S)
-            states[:] = service_states(settings)
+            states[:] = service_states(settings, *services)
             old = set() if process.poll() == 0 else old & {state.service for state in states if state.is_well}
             for state in (s for s in states if s.is_well and s.service not in told | old):
                 told.add(state.service)
@@ -233,8 +235,8 @@ def _all_well(states: Sequence[ServiceState]) -> bool:
     return set(SERVICES) <= {state.service for state in states if state.is_well}
 
 
-def _failure(settings: Settings, log: Path) -> str:
-    ill = [state for state in service_states(settings) if not state.is_well and state.state != "created"]
+def _failure(settings: Settings, services: Sequence[str], log: Path) -> str:
+    ill = [state for state in service_states(settings, *services) if not state.is_well and state.state != "created"]
     lines = ["all services must get well, and do not; more with `make logs`", *tail(log, 1)]
     for state in ill:
         said = docker_compose(settings, "logs", "--no-log-prefix", "--tail", "15", state.service)

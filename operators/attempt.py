@@ -10,18 +10,19 @@ from airflow.sdk import Context
 from airflow.sdk.types import DagRunProtocol
 
 from operators.database import connect
-from operators.shard import StageItem
+from operators.shard import RunFolder, StageItem
 from operators.stage_plan import AttemptOutcome, StageImage
 from operators.timings import (
     AttemptDetails,
     AttemptEnd,
     begin_attempt,
     describe_attempt,
+    end_unheard_attempts,
     finish_attempt,
     last_finished,
     record_phases,
 )
-from stage_contract.phases import PhaseRecord
+from stage_contract.phases import PHASES_FILE, PhaseRecord, read_phases
 from stage_contract.request import TaskKey
 from stage_contract.vocabulary import Phase, PhaseOutcome, Stage, Variant
 
@@ -86,6 +87,20 @@ class Attempt:
         """Take over the phases that the container wrote. Returns the end of the last one."""
         self._phases.extend(container_phases)
         return max((phase.started_at + timedelta(seconds=phase.span_s) for phase in container_phases), default=None)
+
+    def end_predecessor(self, task_id: str, run_folder: RunFolder) -> bool:
+        """End what a task that has ended left open, and keep the times of its container.
+
+        Returns:
+            Whether there was something: its process died without a word.
+        """
+        theirs = self.task.model_copy(update={"task_id": task_id})
+        unheard = end_unheard_attempts(self.database, theirs, self._begun_at)
+        for try_number, container_try in unheard:
+            folder = run_folder.attempt(theirs.model_copy(update={"try_number": container_try}))
+            key = theirs.model_copy(update={"try_number": try_number})
+            record_phases(self.database, key, read_phases(folder / PHASES_FILE))
+        return bool(unheard)
 
     def describe(self, variant: Variant, image: StageImage, compute_type: str) -> None:
         """Record what runs."""

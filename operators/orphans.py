@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import docker
-from docker.errors import APIError, NotFound
+from docker.errors import APIError
+from requests.exceptions import Timeout
 
 from operators.container import STACK_LABEL, task_of
 from stage_contract.request import TaskKey
@@ -48,9 +49,12 @@ def list_containers(client: docker.APIClient, stack: str) -> list[LeftContainer]
 
 
 def remove(client: docker.APIClient, container: LeftContainer) -> bool:
-    """Remove one container; false when it was gone or is going already."""
+    """Remove one container; false when it was gone, is going already, or cannot be removed in time.
+
+    One whose process hangs in the kernel keeps the engine from answering; it must not keep the others from going.
+    """
     try:
         client.remove_container(container.container_id, force=True)
-    except (NotFound, APIError):
+    except (APIError, Timeout):
         return False
     return True

@@ -10,7 +10,7 @@ import docker
 from docker.errors import APIError, NotFound
 from requests.exceptions import Timeout
 
-from operators.container import DEVICE_LABEL, TRY_LABEL, ContainerIdentity, is_refused_gpu
+from operators.container import CPU, DEVICE_LABEL, TRY_LABEL, ContainerIdentity, is_refused_gpu
 from operators.errors import NightreelError
 
 # The supervisor kills a task five seconds after asking it to stop.
@@ -75,8 +75,8 @@ class StageContainer:
         made = self._client.create_container(name=self._identity.name, **configuration)
         self.container_id = made["Id"]
 
-    def start(self) -> None:
-        """Let it run.
+    def start(self, device: str = CPU) -> None:
+        """Let it run on this device.
 
         Raises:
             GpuRefused: the driver or NVIDIA's container runtime did not give the GPU.
@@ -86,11 +86,19 @@ class StageContainer:
         except APIError as error:
             if not is_refused_gpu(error.explanation or ""):
                 raise
-            self.remove()
-            raise GpuRefused(
-                f"the engine must be able to hand over the GPU: {error.explanation}; try `docker run --rm --gpus all "
-                "nightreel/base:cpu true` on the host, and mend the driver or NVIDIA's container toolkit"
-            ) from error
+            raise self._refused(str(error.explanation)) from error
+        except Timeout as error:
+            if device == CPU:
+                raise
+            # A driver that hangs holds up the start.
+            raise self._refused(f"the engine did not start the container in time ({error})") from error
+
+    def _refused(self, said: str) -> GpuRefused:
+        self.remove()
+        return GpuRefused(
+            f"the engine must be able to hand over the GPU: {said}; try `docker run --rm --gpus all nightreel/base:cpu "
+            "true` on the host, and mend the driver or NVIDIA's container toolkit"
+        )
 
     def follow(self, say: Callable[[str], None], is_given_up: Callable[[], bool]) -> EndedContainer:
         """Pass its log on until it ends.

@@ -23,6 +23,7 @@ from operators.container import (
     mounts,
     restrictions,
 )
+from operators.gpu.device_notes import note_devices
 from operators.links import OutputsLink
 from operators.routing import INPUTS, DevicePolicy, equal_variants, image_for
 from operators.settings import Folders, container_limits, folders, stack_name
@@ -89,7 +90,10 @@ class DeviceHold:
         return False
 
     def attend(self, container: StageContainer) -> None:
-        """The container runs from here on."""
+        """This container is about to start, or runs already."""
+
+    def confirm(self) -> None:
+        """The container runs."""
 
     def conclude(self, verdict: Verdict, fault: DeviceFault | None) -> None:
         """The container has ended: what that says of the device."""
@@ -169,7 +173,7 @@ class StageOperator(DockerOperator):
         self.work = work = Work(attempt, identity, places, run_folder, StageContainer(self.cli, identity))
         found = work.container.find()
         with attempt.phase(Phase.PREPARE):
-            self._end_predecessor(identity)
+            self._end_predecessor(work)
             build, others = self._builds()
             attempt.describe(self.variant, build[1], build[0].compute_type)
             upstream = {needed: run_folder.read_index(needed) for needed in INPUTS[self.stage]}
@@ -191,14 +195,18 @@ class StageOperator(DockerOperator):
         run_folder.write_index(StageIndex(stage=self.stage, items=items))
         return over_all(verdict, items), items
 
-    def _end_predecessor(self, identity: ContainerIdentity) -> None:
-        """Remove the container of the task whose work this one takes over; what it finished counts."""
+    def _end_predecessor(self, work: Work) -> None:
+        """End what the task whose work this one takes over may have left behind; what it finished counts."""
         if self.takes_over_from is None:
             return
-        theirs = identity.task.model_copy(update={"task_id": self.takes_over_from})
-        removed = remove_container(self.cli, ContainerIdentity(identity.stack, theirs))
+        attempt = work.attempt
+        theirs = attempt.task.model_copy(update={"task_id": self.takes_over_from})
+        removed = remove_container(self.cli, ContainerIdentity(work.identity.stack, theirs))
         if removed:
             self.log.info("Removed container %s of %s; what it finished is kept", removed, self.takes_over_from)
+        if attempt.end_predecessor(self.takes_over_from, work.run_folder):
+            told = f"goes on where {self.takes_over_from} stopped: its process died without a word"
+            note_devices(attempt.database, attempt.task, told)
 
     def _builds(self) -> tuple[Build, list[Build]]:
         """How this task runs the stage, and how else a result as good may have been made."""
@@ -237,6 +245,7 @@ class StageOperator(DockerOperator):
         self.attempt_folder = work.run_folder.attempt(task.model_copy(update={"try_number": started_by}))
         work.attempt.use_device(hold.device)
         if found:
+            hold.attend(work.container)
             self.log.info("Joined container %s of try %d", work.container.container_id, started_by)
         else:
             try:
@@ -246,7 +255,7 @@ class StageOperator(DockerOperator):
                 hold.conclude(refused, DeviceFault.BROKEN)
                 return refused, {}
         work.attempt.follow_container(str(work.container.container_id), started_by)
-        hold.attend(work.container)
+        hold.confirm()
         return self._follow(work, hold)
 
     def _start_container(self, work: Work, hold: DeviceHold, build: Build, plan: StagePlan) -> None:
@@ -270,8 +279,9 @@ class StageOperator(DockerOperator):
                 **restrictions(limits),
             ),
         )
+        hold.attend(work.container)
         self._stop_if_cancelled()
-        work.container.start()
+        work.container.start(hold.device)
         self._stop_if_cancelled()
         self.log.info(
             "Started container %s (%s on %s) for %d items",

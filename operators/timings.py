@@ -218,6 +218,17 @@ def finish_attempt(database: Database, task: TaskKey, end: AttemptEnd) -> None:
             raise _unknown(task)
 
 
+def end_unheard_attempts(database: Database, task: TaskKey, finished_at: datetime) -> list[tuple[int, int]]:
+    """Mark the tries of a task that has ended, and that still say running, as lost.
+
+    Returns:
+        For each its number, and that of the try whose container it followed.
+    """
+    row = {**task.model_dump(exclude={"try_number"}), "finished_at": finished_at}
+    with transaction(database) as connection:
+        return [tuple(ended) for ended in connection.execute(query("end_unheard_attempts"), row)]
+
+
 def record_phases(database: Database, task: TaskKey, records: Sequence[PhaseRecord]) -> None:
     """Record an attempt's phases, all at once or as they come. A record that is there already stays as it is.
 

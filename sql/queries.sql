@@ -717,18 +717,36 @@ order by c.stage;
 select pg_advisory_xact_lock(hashtextextended(:dag_id || ' ' || :run_id, 0));
 
 -- name: device_story
--- Where the stages of a run went, and what became of it on a GPU, in the order in which it happened.
-select told.line
-from (
-    select distinct on (task_id, map_index) decided_at as told_at, reason as line
+-- Where the stages of a run went, then what became of GPU tasks since that did not end well. Only the last go counts.
+with choice as (
+    select distinct on (task_id, map_index) stage, map_index, decided_at, reason
     from device_choice
     where (dag_id, run_id) = (:dag_id, :run_id)
     order by task_id, map_index, try_number desc
-) as told
-union all
-select * from (
-    select a.task_id || ': ' || a.message
+),
+last_try as (
+    select distinct on (a.task_id, a.map_index) a.task_id, a.outcome, a.message, a.started_at
     from stage_attempt as a
-    where (a.dag_id, a.run_id) = (:dag_id, :run_id) and a.outcome in ('device_failed', 'moved')
-    order by a.finished_at
-) as faults;
+    join choice as c using (stage, map_index)
+    where (a.dag_id, a.run_id) = (:dag_id, :run_id) and a.variant = 'cuda' and a.started_at >= c.decided_at
+    order by a.task_id, a.map_index, a.try_number desc
+)
+select reason as line from (select reason from choice order by decided_at) as chosen
+union all
+select line
+from (
+    select task_id || ': ' || message as line
+    from last_try
+    where outcome not in ('running', 'done', 'reused', 'rejected')
+    order by started_at
+) as troubles;
+
+-- name: end_unheard_attempts
+-- Tries of a task that still say running although the task has ended: their process died without a word.
+update stage_attempt
+set
+    outcome = 'lost',
+    finished_at = greatest(started_at, :finished_at),
+    message = 'its process died without a word; the CPU took over'
+where (dag_id, run_id, task_id, map_index) = (:dag_id, :run_id, :task_id, :map_index) and outcome = 'running'
+returning try_number, coalesce(joined_try_number, try_number) as container_try_number;

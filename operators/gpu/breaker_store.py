@@ -1,9 +1,9 @@
 """The devices' breakers in Postgres. Every change leaves a row in `gpu_breaker_change`."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, RowMapping
 
@@ -12,7 +12,7 @@ from operators.database import Database, transaction
 from operators.errors import ChoiceInvalid
 from operators.gpu import breaker as decide
 from operators.gpu.breaker import Breaker, BreakerState
-from operators.gpu.lock import exclusive
+from operators.gpu.lock import exclusive, take_lock
 from operators.queries import query
 from stage_contract.gpu_health import DeviceHealth, HealthCode, HealthVerdict, HostHealth, XidSeverity
 
@@ -26,6 +26,9 @@ LASTING_FAULTS = frozenset(
     }
 )
 """What a device itself reports and no waiting mends. A fatal Xid opens the breaker once, as an event."""
+
+XID_OF_OLD = timedelta(minutes=10)
+"""An Xid that is first heard of after this is kept, and opens no breaker."""
 
 Change = Callable[[Breaker], Breaker]
 
@@ -92,14 +95,19 @@ def close_by_hand(database: Database, device_uuid: str, who: str, why: str) -> B
 def observe(database: Database, health: HostHealth, first_wait_s: float) -> None:
     """Remember what the agent saw, and open the breakers of devices that failed.
 
-    A breaker opens for an Xid of the device that was not known, and for a device that reports a lasting
-    fault. Saying it again changes nothing. What is unknown, or concerns the whole host, opens none.
+    A breaker opens for an Xid of the device that was not known and is news, and for a device that reports a lasting
+    fault. Saying it again changes nothing, nor keeps anyone waiting: the lock is taken only to open a breaker. What is
+    unknown, or concerns the whole host, opens none.
     """
     if not any(device.xids or _lasting_fault(device) for device in health.devices):
         return
-    with exclusive(database) as (connection, now):
-        faults = _new_fatal_xids(connection, health)
+    with transaction(database) as connection:
+        now, stored = connection.execute(query("database_clock")).scalar_one(), _stored(connection)
+        faults = _new_fatal_xids(connection, health, stored, now)
         faults |= {device.device_uuid: fault for device in health.devices if (fault := _lasting_fault(device))}
+        if all(_stays_open(stored.get(uuid), now) for uuid in faults):
+            return
+        now = take_lock(connection)
         for uuid, reason in faults.items():
             change(connection, now, uuid, _failing(reason, now, first_wait_s))
 
@@ -165,7 +173,13 @@ def _failing(reason: str, now: datetime, first_wait_s: float) -> Change:
     return lambda breaker: decide.fail(breaker, now, reason, first_wait_s)
 
 
-def _new_fatal_xids(connection: Connection, health: HostHealth) -> dict[str, str]:
+def _stays_open(breaker: Breaker | None, now: datetime) -> bool:
+    return breaker is not None and decide.pass_time(breaker, now).is_open
+
+
+def _new_fatal_xids(
+    connection: Connection, health: HostHealth, stored: Mapping[str, Breaker], now: datetime
+) -> dict[str, str]:
     events = [
         {"device_uuid": device.device_uuid, **event.model_dump(mode="json")}
         for device in health.devices
@@ -176,7 +190,23 @@ def _new_fatal_xids(connection: Connection, health: HostHealth) -> dict[str, str
     return {
         event.device_uuid: f"the driver reported Xid {event.xid} at {event.occurred_at:%Y-%m-%d %H:%M:%S} UTC"
         for event in fatal
+        if _is_news(event.occurred_at, stored.get(event.device_uuid), now)
     }
+
+
+def _is_news(occurred_at: datetime, breaker: Breaker | None, now: datetime) -> bool:
+    """Whether an Xid says something of the device as it is now.
+
+    The agent tells Xids for as long as it runs; nobody may have asked it meanwhile, or the device was mended since.
+    """
+    if now - occurred_at > XID_OF_OLD:
+        return False
+    if breaker is None:
+        return True
+    # A wait that is over, and not noted yet, ended when it was to end.
+    is_noted = decide.pass_time(breaker, now) == breaker
+    changed_at = breaker.changed_at if is_noted else breaker.half_opens_at
+    return changed_at is None or occurred_at > changed_at
 
 
 def _lasting_fault(device: DeviceHealth) -> str | None:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from operators.gpu.breaker import Breaker, BreakerState
 from operators.gpu.configuration import GpuConfiguration
-from operators.gpu.standing import DeviceStanding, GpuState, HeldLease, device_standings
+from operators.gpu.standing import DeviceStanding, GpuState, HeldLease, Hindrance, device_standings
 from operators.routing import GPU_STAGES, DevicePolicy
 from stage_contract.gpu_health import HostHealth
 from stage_contract.vocabulary import Stage
@@ -79,7 +79,8 @@ def choose_branch(question: BranchQuestion) -> BranchDecision:
     usable = [device for device in devices if device.is_usable]
     if usable:
         return BranchDecision(Branch.GPU, _on_a_gpu(question, usable), devices)
-    insists = question.policy is DevicePolicy.GPU
+    # Who insists waits, whatever is in the way, unless no device will ever be large enough.
+    insists = question.policy is DevicePolicy.GPU and any(d.hindrance is not Hindrance.SIZE for d in devices)
     if left_s > 0 and (insists or any(device.may_pass for device in devices)):
         return BranchDecision(Branch.WAIT, _waits(question, devices), devices)
     return BranchDecision(Branch.CPU, _on_the_cpu(question, devices), devices)

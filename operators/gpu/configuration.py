@@ -13,7 +13,9 @@ DEFAULT_RESERVE_MIB = 512
 DEFAULT_AGENT_URL = "http://gpu-agent:9410"
 DEFAULT_PATIENCE_S = 60.0
 DEFAULT_BREAKER_WAIT_S = 120.0
-UUID_FORM = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
+UUID_FORM = re.compile(r"(GPU|MIG)-[0-9A-Za-z-]+")
+# What drivers before 470 called a slice: MIG-GPU-<uuid>/1/0.
+OLD_SLICE = "MIG-GPU-"
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,12 @@ def share_out(uuid: str, vram_mib: int, reserve_mib: int, budget_mib: int) -> Gp
 def _uuids(environ: Mapping[str, str]) -> list[str]:
     uuids = _listed(environ, "NIGHTREEL_GPU_DEVICES")
     for uuid in uuids:
+        if uuid.startswith(OLD_SLICE):
+            raise ChoiceInvalid(
+                f"NIGHTREEL_GPU_DEVICES must be UUIDs such as GPU-1a2b… or MIG-1a2b…: {uuid} is what drivers before "
+                "470 call a slice; a newer driver names slices MIG-<uuid>: install one and take the name from "
+                "`nvidia-smi -L`"
+            )
         if not UUID_FORM.fullmatch(uuid):
             raise ChoiceInvalid(
                 f"NIGHTREEL_GPU_DEVICES must be UUIDs with commas, such as GPU-1a2b… or MIG-1a2b…: found {uuid!r}; "

@@ -4,6 +4,7 @@ import logging
 
 import httpx
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from operators.database import transaction
 from operators.errors import SettingMissing
@@ -28,5 +29,5 @@ def note_devices(database: Engine, task: TaskKey, text: str) -> None:
             connection.execute(query("lock_run_notes"), row)
             lines = connection.execute(query("device_story"), row).scalars().all()
             notes.note_run(task, lines)
-    except (httpx.HTTPError, SettingMissing) as error:
+    except (httpx.HTTPError, SettingMissing, SQLAlchemyError, ValueError, KeyError) as error:
         log.warning("The note could not be written: %s", error)

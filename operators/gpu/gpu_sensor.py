@@ -15,16 +15,17 @@ from operators.attempt import Attempt
 from operators.database import Database, connect
 from operators.gpu.agent_client import ask_agent
 from operators.gpu.breaker_store import breakers, observe
-from operators.gpu.choice import Branch, BranchDecision, BranchQuestion, choose_branch
+from operators.gpu.choice import INSISTENCE, Branch, BranchDecision, BranchQuestion, choose_branch
 from operators.gpu.choice_store import save_choice
 from operators.gpu.configuration import GpuConfiguration
 from operators.gpu.device_notes import note_devices
-from operators.gpu.lease import held_leases
+from operators.gpu.lease import held_leases, reclaim
 from operators.gpu.needs import measured_needs, need_mib
 from operators.gpu.routing_store import routing
 from operators.routing import DevicePolicy, image_for
 from operators.settings import folders
 from operators.shard import RunFolder
+from operators.stage_container import is_running
 from operators.stage_image import inspect_stage_image
 from operators.stage_plan import AttemptOutcome
 from stage_contract.gpu_health import HealthVerdict, HostHealth
@@ -133,7 +134,7 @@ class GpuHealthSensor(BaseSensorOperator, BranchMixIn):
             is_asked_for = self._prepare(attempt)
             inquiry = Inquiry(self.stage, str(self.device_policy), self._need_mib(attempt), began_at.isoformat())
             question = look(attempt.database, inquiry)
-            decision = self._without_image(inquiry) or choose_branch(question)
+            decision = self._decide(question)
             if not is_asked_for:
                 attempt.finish(AttemptOutcome.DONE, f"{self.stage}: not asked for in this run")
             elif decision.branch is not Branch.WAIT:
@@ -150,7 +151,8 @@ class GpuHealthSensor(BaseSensorOperator, BranchMixIn):
                 trigger=GpuChoiceTrigger(asdict(inquiry)),
                 method_name="resume",
                 kwargs={"inquiry": asdict(inquiry)},
-                timeout=timedelta(seconds=question.patience_s + LATEST_S),
+                # The routing may become more patient on the way.
+                timeout=timedelta(seconds=question.configuration.patience_s * INSISTENCE + LATEST_S),
             )
         return self._follow(context, decision)
 
@@ -159,8 +161,12 @@ class GpuHealthSensor(BaseSensorOperator, BranchMixIn):
         asked = Inquiry(**inquiry)
         began_at = datetime.fromisoformat(asked.began_at)
         attempt = Attempt.resume(context, began_at)
-        decision: BranchDecision = DECISION.validate_python(event)
-        self._keep(attempt, look(attempt.database, asked), decision, began_at)
+        try:
+            decision: BranchDecision = DECISION.validate_python(event)
+            self._keep(attempt, look(attempt.database, asked), decision, began_at)
+        except BaseException as error:
+            attempt.finish(AttemptOutcome.FAILED, str(error) or type(error).__name__)
+            raise
         return self._follow(context, decision)
 
     def _prepare(self, attempt: Attempt) -> bool:
@@ -175,7 +181,10 @@ class GpuHealthSensor(BaseSensorOperator, BranchMixIn):
         configuration = GpuConfiguration.from_environment()
         if not configuration.devices:
             return 0
-        image = inspect_stage_image(docker.APIClient(), self.stage, Variant.CUDA)
+        with docker.APIClient() as engine:
+            # A device whose trial died is free again only when somebody takes its lease back.
+            reclaim(attempt.database, lambda name: is_running(engine, name))
+            image = inspect_stage_image(engine, self.stage, Variant.CUDA)
         if image is None:
             return 0
         models = [model.name for model in image.models]
@@ -184,10 +193,10 @@ class GpuHealthSensor(BaseSensorOperator, BranchMixIn):
         measured = measured_needs(attempt.database)
         return need_mib(self.stage, models, compute_type, batch_size, measured, configuration)
 
-    def _without_image(self, inquiry: Inquiry) -> BranchDecision | None:
-        """The choice when there are GPUs but no image for them."""
-        if inquiry.need_mib or not GpuConfiguration.from_environment().devices:
-            return None
+    def _decide(self, question: BranchQuestion) -> BranchDecision:
+        decision = choose_branch(question)
+        if decision.branch is Branch.CPU or question.need_mib:
+            return decision
         image = image_for(self.stage, Variant.CUDA)
         reason = f"{self.stage} runs on the CPU: image {image} is missing; build it with `make images VARIANT=cuda`"
         return BranchDecision(Branch.CPU, reason)

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from airflow.sdk import Context
@@ -13,12 +14,14 @@ from operators.attempt import Attempt
 from operators.errors import NightreelError
 from operators.gpu.agent_client import ask_agent
 from operators.gpu.breaker_store import observe
+from operators.gpu.choice import INSISTENCE
 from operators.gpu.configuration import GpuConfiguration
 from operators.gpu.device_notes import note_devices
 from operators.gpu.lease import Grant, LeaseRequest, Refusal, ask, held_leases, reclaim, release, try_grant
-from operators.gpu.lease_hold import LeaseHold
+from operators.gpu.lease_hold import LeasedDevice, LeaseHold
 from operators.gpu.needs import measured_needs, need_mib
 from operators.gpu.routing_store import routing
+from operators.gpu.standing import Hindrance
 from operators.routing import DevicePolicy
 from operators.shard import StageItem
 from operators.stage_container import FoundContainer, is_running
@@ -32,13 +35,6 @@ ASK_EVERY_S = 1.0
 
 class MovedToCpu(NightreelError):
     """The work goes to the CPU before it has begun here."""
-
-
-class CollectedHold(DeviceHold):
-    """Of a container that has ended already, on this device: only its results are still to be had."""
-
-    def __init__(self, device: str) -> None:
-        self.device = device
 
 
 class GpuStageOperator(StageOperator):
@@ -59,48 +55,47 @@ class GpuStageOperator(StageOperator):
 
     def _run_shard(self, attempt: Attempt, context: Context) -> tuple[Verdict, dict[str, StageItem]]:
         try:
-            self._obey_routing(attempt)
             return super()._run_shard(attempt, context)
         except MovedToCpu as moved:
             return Verdict(Action.SKIP, AttemptOutcome.MOVED, f"handed over to the CPU: {moved}"), {}
 
-    def _obey_routing(self, attempt: Attempt) -> None:
-        """A change of routing counts for work that has not begun, though the GPU was chosen before it."""
-        is_routed_away = routing(attempt.database)[self.stage] is DevicePolicy.CPU
-        if is_routed_away and self.device_policy == DevicePolicy.AUTO:
-            raise MovedToCpu(f"{self.stage} was routed to the CPU meanwhile")
-
     @contextlib.contextmanager
     def _hold_device(self, work: Work, build: Build, found: FoundContainer | None) -> Iterator[DeviceHold]:
         database = work.attempt.database
-        configuration = GpuConfiguration.from_environment()
+        policy = self._policy(database)
+        configuration = _patient(GpuConfiguration.from_environment(), policy)
+        if found is None and policy is DevicePolicy.CPU:
+            raise MovedToCpu(f"{self.stage} was routed to the CPU meanwhile")
         request = self._lease_request(work, build, configuration)
-        lease_id = self._ask(database, configuration, request, is_begun=found is not None)
+        lease_id = self._ask(database, request, is_begun=found is not None)
         if found and not found.is_running:
             try:
-                yield CollectedHold(found.device)
+                yield LeasedDevice(database, configuration, found.device, lease_id)
             finally:
                 release(database, lease_id)
             return
         with work.attempt.phase(Phase.LEASE):
-            grant = self._wait_for_grant(work, configuration, lease_id, found)
+            grant = self._wait_for_grant(work, configuration, policy, lease_id, found)
         with LeaseHold(database, configuration, grant, request.need_mib, self._stop_on_purpose) as hold:
             work.attempt.use_device(grant.device_uuid, grant.lease_id)
             yield hold
 
-    def _ask(self, database: Engine, configuration: GpuConfiguration, request: LeaseRequest, is_begun: bool) -> int:
-        """Join the queue, or go on with an earlier try's lease.
+    def _policy(self, database: Engine) -> DevicePolicy:
+        """What is in force now. The GPU was chosen a while ago: work that has not begun obeys what changed since."""
+        wish = DevicePolicy(self.device_policy)
+        return routing(database)[self.stage] if wish is DevicePolicy.AUTO else wish
 
-        Work that has not begun and was found to need more meanwhile asks anew.
+    def _ask(self, database: Engine, request: LeaseRequest, is_begun: bool) -> int:
+        """Join the queue, keep an earlier try's place in it, or go on with the lease that its container runs under.
+
+        What was granted to a try whose container is gone is given back: device, need and breaker may have changed.
         """
         lease_id = ask(database, request)
-        if is_begun or configuration.whole_device:
-            return lease_id
         held = (lease for leases in held_leases(database).values() for lease in leases)
-        if any(lease.lease_id == lease_id and lease.leased_mib < request.need_mib for lease in held):
-            release(database, lease_id)
-            return ask(database, request)
-        return lease_id
+        if is_begun or all(lease.lease_id != lease_id for lease in held):
+            return lease_id
+        release(database, lease_id)
+        return ask(database, request)
 
     def _lease_request(self, work: Work, build: Build, configuration: GpuConfiguration) -> LeaseRequest:
         choice, image = build
@@ -119,57 +114,86 @@ class GpuStageOperator(StageOperator):
         )
 
     def _wait_for_grant(
-        self, work: Work, configuration: GpuConfiguration, lease_id: int, found: FoundContainer | None
+        self,
+        work: Work,
+        configuration: GpuConfiguration,
+        policy: DevicePolicy,
+        lease_id: int,
+        found: FoundContainer | None,
     ) -> Grant:
         """Wait until a device is free for the work.
 
         Raises:
             MovedToCpu: no device will be, within the patience.
-            AirflowException: the container that was joined has lost its device.
+            AirflowException: the task was cancelled, or the container that was joined has lost its device.
         """
-        database = work.attempt.database
-        started_s = time.monotonic()
-        told = ""
         try:
-            while True:
-                self._stop_if_cancelled()
-                health = ask_agent(configuration.agent_url)
-                observe(database, health, configuration.breaker_wait_s)
-                reclaim(database, lambda name: is_running(self.cli, name))
-                answer = try_grant(database, lease_id, configuration, health)
-                if isinstance(answer, Grant):
-                    if found and found.device != answer.device_uuid:
-                        raise AirflowException(
-                            f"container {work.container.container_id} runs on {found.device}, whose lease is gone; "
-                            "it was removed, what it finished is kept"
-                        )
-                    self.log.info("Leased %d MiB on %s", answer.leased_mib, answer.device_uuid)
-                    return answer
-                if answer.reason != told:
-                    self.log.info("Waiting for a GPU: %s", answer.reason)
-                    told = answer.reason
-                waited_s = time.monotonic() - started_s
-                if self._is_hopeless(answer, waited_s, configuration):
-                    raise MovedToCpu(answer.reason)
-                time.sleep(ASK_EVERY_S)
-        except BaseException:
+            return self._grant_in_time(work, configuration, policy, lease_id, found)
+        except (MovedToCpu, AirflowException):
             if found:
                 self._stop_on_purpose(work.container)
                 work.container.remove()
-            release(database, lease_id, "withdrawn")
+            if not work.container.is_running():
+                release(work.attempt.database, lease_id, "withdrawn")
             raise
 
-    def _is_hopeless(self, refusal: Refusal, waited_s: float, configuration: GpuConfiguration) -> bool:
-        """Whether to stop waiting: own work ends some time, anything else may last."""
-        if refusal.blocked_by == "own_work":
-            return False
-        return refusal.is_hopeless or waited_s >= configuration.patience_s
+    def _grant_in_time(
+        self,
+        work: Work,
+        configuration: GpuConfiguration,
+        policy: DevicePolicy,
+        lease_id: int,
+        found: FoundContainer | None,
+    ) -> Grant:
+        database = work.attempt.database
+        hindered_since_s = time.monotonic()
+        told = ""
+        while True:
+            self._stop_if_cancelled()
+            health = ask_agent(configuration.agent_url)
+            observe(database, health, configuration.breaker_wait_s)
+            reclaim(database, lambda name: is_running(self.cli, name))
+            answer = try_grant(database, lease_id, configuration, health)
+            if isinstance(answer, Grant) and (found is None or found.device == answer.device_uuid):
+                self.log.info("Leased %d MiB on %s", answer.leased_mib, answer.device_uuid)
+                return answer
+            if found:
+                # It computes where nothing is leased to it: it must end before others are let in there.
+                raise AirflowException(
+                    f"container {work.container.container_id} runs on {found.device}, which is not leased to it any "
+                    "more; it is stopped, what it finished is kept, and the next try goes on"
+                )
+            if isinstance(answer, Refusal):
+                if answer.reason != told:
+                    self.log.info("Waiting for a GPU: %s", answer.reason)
+                    told = answer.reason
+                if answer.blocked_by is Hindrance.OWN_WORK:
+                    # That ends some time. Patience is for the rest, and begins with it.
+                    hindered_since_s = time.monotonic()
+                hindered_s = time.monotonic() - hindered_since_s
+                if _is_over(answer, policy) or hindered_s >= configuration.patience_s:
+                    raise MovedToCpu(answer.reason)
+            time.sleep(ASK_EVERY_S)
 
     def _conclude(self, context: Context, verdict: Verdict) -> str:
-        if verdict.outcome in (AttemptOutcome.DEVICE_FAILED, AttemptOutcome.MOVED) and self.work:
-            note_devices(self.work.attempt.database, self.work.attempt.task, verdict.message)
         if verdict.action is Action.SUCCEED:
             # The exception keeps Airflow from storing what is returned.
             context["ti"].xcom_push(key="return_value", value=verdict.message)
             raise DownstreamTasksSkipped(tasks=[self.hands_over_to])  # type: ignore[no-untyped-call]
+        if self.work and verdict.outcome is not AttemptOutcome.REJECTED:
+            note_devices(self.work.attempt.database, self.work.attempt.task, verdict.message)
         return super()._conclude(context, verdict)
+
+
+def _patient(configuration: GpuConfiguration, policy: DevicePolicy) -> GpuConfiguration:
+    """The configuration for work under this policy: `gpu` waits longer."""
+    if policy is not DevicePolicy.GPU:
+        return configuration
+    return replace(configuration, patience_s=configuration.patience_s * INSISTENCE)
+
+
+def _is_over(refusal: Refusal, policy: DevicePolicy) -> bool:
+    """Whether waiting is of no use. Who insists waits all the same, unless there is nothing to wait for."""
+    if policy is DevicePolicy.GPU:
+        return refusal.is_hopeless and refusal.blocked_by is Hindrance.SIZE
+    return refusal.is_hopeless

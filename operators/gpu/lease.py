@@ -24,13 +24,20 @@ from operators.gpu.configuration import GpuConfiguration
 from operators.gpu.lock import exclusive
 from operators.gpu.needs import join_models
 from operators.gpu.placement import Room, Sharing, Waiter, place
-from operators.gpu.standing import WORKING, DeviceStanding, GpuState, HeldLease, Hindrance, device_standings
+from operators.gpu.standing import (
+    HOLDER_DEAD_AFTER_S,
+    WORKING,
+    DeviceStanding,
+    GpuState,
+    HeldLease,
+    Hindrance,
+    device_standings,
+)
 from operators.queries import query
 from stage_contract.gpu_health import HealthVerdict, HostHealth
 from stage_contract.request import TaskKey
 from stage_contract.vocabulary import Stage
 
-HOLDER_DEAD_AFTER_S = 20.0
 MOST_HOPEFUL_FIRST = (
     Hindrance.OWN_WORK,
     Hindrance.FOREIGN_USE,

@@ -1,5 +1,6 @@
 """A leased device while a container computes on it: the lease is renewed, and the device is watched."""
 
+import contextlib
 import logging
 import threading
 import time
@@ -8,10 +9,13 @@ from types import TracebackType
 from typing import Self
 
 import docker
+from docker.errors import DockerException
+from requests.exceptions import RequestException
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from operators.gpu.agent_client import ask_agent
+from operators.gpu.breaker import Breaker
 from operators.gpu.breaker_store import fail, observe, succeed
 from operators.gpu.configuration import GpuConfiguration
 from operators.gpu.lease import Grant, LeaseLost, reclaim, release, renew
@@ -30,7 +34,24 @@ DEVICE_FAULTS = {DeviceFault.BROKEN, DeviceFault.UNSUITABLE}
 log = logging.getLogger(__name__)
 
 
-class LeaseHold(DeviceHold):
+class LeasedDevice(DeviceHold):
+    """A device under a lease, and what the end of its work says of it."""
+
+    def __init__(self, database: Engine, configuration: GpuConfiguration, device: str, lease_id: int) -> None:
+        self.device = device
+        self.lease_id = lease_id
+        self._database = database
+        self._configuration = configuration
+
+    def conclude(self, verdict: Verdict, fault: DeviceFault | None) -> None:
+        """Tell the device's breaker what the container's end says of the device."""
+        if fault in DEVICE_FAULTS:
+            fail(self._database, self.device, verdict.message, self.lease_id, self._configuration.breaker_wait_s)
+        elif verdict.outcome in WORKED:
+            succeed(self._database, self.device, self.lease_id)
+
+
+class LeaseHold(LeasedDevice):
     """Holds a granted lease until the block ends. Loses it when the device's breaker opens.
 
     `stop` ends a container on purpose; it is called from the watching thread.
@@ -44,11 +65,8 @@ class LeaseHold(DeviceHold):
         need_mib: int,
         stop: Callable[[StageContainer], None],
     ) -> None:
-        self.device = grant.device_uuid
+        super().__init__(database, configuration, grant.device_uuid, grant.lease_id)
         self.need_mib = need_mib
-        self.lease_id = grant.lease_id
-        self._database = database
-        self._configuration = configuration
         self._stop = stop
         self._container: StageContainer | None = None
         self._lost: Verdict | None = None
@@ -68,6 +86,9 @@ class LeaseHold(DeviceHold):
         if self._container and self._container.is_running():
             log.warning("The lease on %s stays until container %s has ended", self.device, self._container.container_id)
             return
+        # What it took in its last moments counts too: running out of memory is the end of a container.
+        with contextlib.suppress(LeaseLost):
+            self._renew(ask_agent(self._configuration.agent_url))
         release(self._database, self.lease_id)
 
     @property
@@ -81,27 +102,27 @@ class LeaseHold(DeviceHold):
         return self._lost is not None and time.monotonic() - self._lost_at_s > END_WITHIN_S
 
     def attend(self, container: StageContainer) -> None:
-        """The container runs from here on."""
+        """This container is about to start, or runs already: the lease lasts as long as it does."""
         self._container = container
-        if self._lost:
-            self._stop(container)
 
-    def conclude(self, verdict: Verdict, fault: DeviceFault | None) -> None:
-        """Tell the device's breaker what the container's end says of the device."""
-        if fault in DEVICE_FAULTS:
-            fail(self._database, self.device, verdict.message, self.lease_id, self._configuration.breaker_wait_s)
-        elif verdict.outcome in WORKED:
-            succeed(self._database, self.device, self.lease_id)
+    def confirm(self) -> None:
+        """The container runs: what it takes of the device is ours from now on."""
+        self._look_in_peace()
+        if self._lost and self._container:
+            self._stop(self._container)
 
     def _watch(self) -> None:
-        engine = docker.APIClient()
         while not self._ended.wait(RENEW_EVERY_S):
-            try:
-                self._look()
+            self._look_in_peace()
+
+    def _look_in_peace(self) -> None:
+        try:
+            self._look()
+            with docker.APIClient() as engine:
                 reclaim(self._database, lambda name: is_running(engine, name))
-            except SQLAlchemyError as error:
-                # While our container runs nobody takes the lease away, so it can wait for the database.
-                log.warning("The lease on %s could not be renewed: %s", self.device, error)
+        except (SQLAlchemyError, DockerException, RequestException, OSError) as error:
+            # While our container runs nobody takes the lease away, so it can wait for whoever is away.
+            log.warning("The lease on %s could not be looked after, and will be again: %s", self.device, error)
 
     def _look(self) -> None:
         """Renew the lease, and stop the container when the device may not be used any more."""
@@ -109,9 +130,8 @@ class LeaseHold(DeviceHold):
             return
         health = ask_agent(self._configuration.agent_url)
         observe(self._database, health, self._configuration.breaker_wait_s)
-        container_id = self._container.container_id if self._container else None
         try:
-            breaker = renew(self._database, self.lease_id, container_id, _peak_mib(health, self.device, container_id))
+            breaker = self._renew(health)
         except LeaseLost as error:
             self._lose(Verdict(Action.RETRY, AttemptOutcome.TRANSIENT, str(error)))
             return
@@ -119,6 +139,10 @@ class LeaseHold(DeviceHold):
             reason = f"the breaker of {self.device} opened ({breaker.changed_by}): {breaker.reason}"
             told = f"{reason}; finished items are kept, the rest goes to the CPU"
             self._lose(Verdict(Action.FAIL, AttemptOutcome.DEVICE_FAILED, told))
+
+    def _renew(self, health: HostHealth) -> Breaker:
+        container_id = self._container.container_id if self._container else None
+        return renew(self._database, self.lease_id, container_id, _peak_mib(health, self.device, container_id))
 
     def _lose(self, verdict: Verdict) -> None:
         log.error("Stopping the container: %s", verdict.message)

@@ -14,5 +14,11 @@ from operators.queries import query
 def exclusive(database: Database) -> Iterator[tuple[Connection, datetime]]:
     """A transaction under the lock, and the database's time once it was had. Do nothing slow in it."""
     with transaction(database) as connection:
-        connection.execute(query("lock_gpus"))
-        yield connection, connection.execute(query("database_clock")).scalar_one()
+        yield connection, take_lock(connection)
+
+
+def take_lock(connection: Connection) -> datetime:
+    """Wait for the lock, in a transaction that has begun, and hold it to its end; returns the database's time then."""
+    connection.execute(query("lock_gpus"))
+    now: datetime = connection.execute(query("database_clock")).scalar_one()
+    return now

@@ -1,7 +1,7 @@
 """How much VRAM work takes: a starting table, then the peaks that were measured here."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -101,11 +101,22 @@ def with_margin(peak_mib: int) -> int:
 def find_need(key: ModelKey, measured: Mapping[ModelKey, Need], configuration: GpuConfiguration) -> Need:
     """What this work takes, and how that is known."""
     if key in measured:
-        return measured[key]
+        return _capped(measured[key], configuration)
     from_table = table_need(key)
     if from_table is not None:
         return Need(from_table, NeedSource.TABLE)
     return Need(configuration.smallest_mib, NeedSource.UNKNOWN)
+
+
+def _capped(need: Need, configuration: GpuConfiguration) -> Need:
+    """A peak that a device here can hold fits it, though its margin does not: else it would never be tried there again.
+
+    What was measured on a larger card, that is here no more, stays as it is.
+    """
+    least_peak_mib = (need.mib - ROUNDED_TO_MIB) * 100 // (100 + MARGIN_PERCENT)
+    if any(least_peak_mib < device.vram_mib for device in configuration.devices):
+        return replace(need, mib=min(need.mib, configuration.largest_mib))
+    return need
 
 
 def need_mib(

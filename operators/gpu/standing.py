@@ -14,12 +14,16 @@ PASSING_CODES = frozenset({HealthCode.UNREACHABLE, HealthCode.NVML_HANGS, Health
 """Nothing is known then; a little later it may be."""
 
 DRIVER_CODES = frozenset({HealthCode.DRIVER_MISMATCH, HealthCode.DRIVER_NOT_LOADED, HealthCode.NVML_MISSING})
-"""Without its driver no device of the host works, whatever is said of it."""
+"""Where the host is unhealthy for them, no device of it works. A mismatch that NVML works with is a warning only."""
 
 MUTE_CODES = frozenset({HealthCode.UNREACHABLE, HealthCode.NONSENSE})
 """What is said of devices beside it counts for nothing."""
 
 WORKING = frozenset({HealthVerdict.HEALTHY, HealthVerdict.DEGRADED})
+
+
+HOLDER_DEAD_AFTER_S = 20.0
+"""A lease's task renews it every few seconds; after so many without a word it is taken for dead."""
 
 
 class Hindrance(StrEnum):
@@ -48,7 +52,13 @@ class HeldLease:
     container_id: str | None
     is_trial: bool
     granted_at: datetime
+    silent_s: float = 0.0
     peak_mib: int | None = None
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether its task is dead: only its container, if that still runs, keeps the VRAM."""
+        return self.silent_s >= HOLDER_DEAD_AFTER_S
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,8 @@ class DeviceStanding:
     """A device as it stands for a need, in MiB. Without a hindrance it is usable.
 
     `usable_mib` is what our leases may take in all: the capacity, or less where other processes
-    (`foreign_mib`) take some of that. `may_pass`: waiting as long as patience goes may help. `message` says it
+    (`foreign_mib`) or containers of dead tasks (`abandoned_mib`) take some of that. `leased_mib` is what living
+    tasks lease. `may_pass`: waiting as long as patience goes may help. `message` says it
     to a person, as the end of a sentence that begins with the device.
     """
 
@@ -67,6 +78,7 @@ class DeviceStanding:
     capacity_mib: int
     usable_mib: int
     foreign_mib: int
+    abandoned_mib: int
     leased_mib: int
     hindrance: Hindrance | None
     may_pass: bool
@@ -122,7 +134,8 @@ def _standing(state: GpuState, device: GpuDevice, need_mib: int, patience_s: flo
     breaker = state.breakers.get(device.uuid, Breaker(device.uuid))
     verdict, reasons = _health(state.health, seen)
     foreign = foreign_mib(seen, leases) if seen else 0
-    usable = _usable_mib(device, seen, foreign)
+    abandoned = sum(lease.leased_mib for lease in leases if lease.is_abandoned)
+    usable = max(0, _usable_mib(device, seen, foreign) - abandoned)
     hindrance, may_pass, message = None, False, _well(verdict, reasons, usable)
     if device.capacity_mib < need_mib:
         hindrance, message = Hindrance.SIZE, _too_small(device, need_mib)
@@ -133,7 +146,7 @@ def _standing(state: GpuState, device: GpuDevice, need_mib: int, patience_s: flo
         hindrance, message = Hindrance.BREAKER, _out_of_service(breaker)
         may_pass = _opens_within(breaker, state.now, patience_s)
     elif usable < need_mib:
-        hindrance, may_pass, message = Hindrance.FOREIGN_USE, True, _taken(device, usable, foreign, need_mib)
+        hindrance, may_pass, message = Hindrance.FOREIGN_USE, True, _taken(device, usable, foreign, abandoned, need_mib)
     return DeviceStanding(
         device_uuid=device.uuid,
         name=seen.name if seen else "",
@@ -142,7 +155,8 @@ def _standing(state: GpuState, device: GpuDevice, need_mib: int, patience_s: flo
         capacity_mib=device.capacity_mib,
         usable_mib=usable,
         foreign_mib=foreign,
-        leased_mib=sum(lease.leased_mib for lease in leases),
+        abandoned_mib=abandoned,
+        leased_mib=sum(lease.leased_mib for lease in leases if not lease.is_abandoned),
         hindrance=hindrance,
         may_pass=may_pass,
         message=message,
@@ -152,7 +166,7 @@ def _standing(state: GpuState, device: GpuDevice, need_mib: int, patience_s: flo
 def _health(host: HostHealth, seen: DeviceHealth | None) -> tuple[HealthVerdict, tuple[HealthReason, ...]]:
     """What holds for one device. Of the host's faults only those count that leave nothing to say of a device."""
     codes = {reason.code for reason in host.reasons}
-    if codes & DRIVER_CODES:
+    if codes & DRIVER_CODES and _is_ill_itself(host, seen):
         return HealthVerdict.UNHEALTHY, host.reasons
     if codes & MUTE_CODES or (not seen and host.reasons and host.verdict is HealthVerdict.UNKNOWN):
         return HealthVerdict.UNKNOWN, host.reasons
@@ -160,6 +174,12 @@ def _health(host: HostHealth, seen: DeviceHealth | None) -> tuple[HealthVerdict,
         return seen.verdict, seen.reasons
     message = "the GPU agent does not find it on this host; correct NIGHTREEL_GPU_DEVICES, `nvidia-smi -L` lists them"
     return HealthVerdict.UNHEALTHY, (HealthReason(code=HealthCode.NOT_FOUND, message=message), *host.reasons)
+
+
+def _is_ill_itself(host: HostHealth, seen: DeviceHealth | None) -> bool:
+    # Its verdict is its worst device's where that is worse than its own, and each device has its own reasons then.
+    is_by_a_device = any(device.verdict is HealthVerdict.UNHEALTHY for device in host.devices)
+    return host.verdict is HealthVerdict.UNHEALTHY and not (seen and is_by_a_device)
 
 
 def _usable_mib(device: GpuDevice, seen: DeviceHealth | None, foreign: int) -> int:
@@ -200,11 +220,10 @@ def _out_of_service(breaker: Breaker) -> str:
     )
 
 
-def _taken(device: GpuDevice, usable: int, foreign: int, need_mib: int) -> str:
-    return (
-        f"has {usable} of {device.capacity_mib} MiB left, where {need_mib} are needed: other processes take {foreign}; "
-        "end them, `nvidia-smi` shows which"
-    )
+def _taken(device: GpuDevice, usable: int, foreign: int, abandoned: int, need_mib: int) -> str:
+    takers = [f"other processes take {foreign}, `nvidia-smi` shows which"] if foreign else []
+    takers += [f"containers of dead tasks hold {abandoned}, `make gpu` shows whose"] if abandoned else []
+    return f"has {usable} of {device.capacity_mib} MiB left, where {need_mib} are needed: {'; '.join(takers)}; end them"
 
 
 def _told(reasons: Sequence[HealthReason]) -> str:

@@ -1,6 +1,8 @@
 """What the console does for GPUs: images, Compose's files, and an agent that is no reason to fail."""
 
 import json
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +74,51 @@ def test_an_agent_that_dies_or_is_not_built_is_a_complaint_and_no_error(agent: S
     assert "gpu-agent must be healthy: gpu-agent exited" in (gpu.start_agent(agent) or "")
     write_agent(agent, "sleep, infinity", image="nightreel/none:cpu")
     assert "the GPU agent must start, and does not" in (gpu.start_agent(agent) or "")
+
+
+HANGING_DOCKER = """#!/bin/sh
+echo $$ >{pids}
+sleep 600 &
+echo $! >>{pids}
+wait
+"""
+
+
+@pytest.fixture
+def hanging_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `docker` whose child hangs, as Compose does beside a driver that hangs; its process ids are in this file."""
+    pids, client = tmp_path / "pids", tmp_path / "bin" / "docker"
+    client.parent.mkdir()
+    client.write_text(HANGING_DOCKER.format(pids=pids))
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{client.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(gpu, "AGENT_LIMIT_S", 0.5)
+    return pids
+
+
+def running(pid: str) -> bool:
+    status = Path("/proc", pid, "stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_driver_that_hangs_is_a_complaint_and_nothing_is_left_waiting(
+    with_gpu: Settings, hanging_engine: Path
+) -> None:
+    complaint = gpu.start_agent(with_gpu) or ""
+    assert "the GPU agent must start, and does not: docker compose up" in complaint
+    assert "must end within 0.5 s, and hangs" in complaint
+    left = hanging_engine.read_text().split()
+    assert len(left) == 2
+    until_s = time.monotonic() + 5
+    while any(running(pid) for pid in left):
+        assert time.monotonic() < until_s, "Compose is killed with its children"
+        time.sleep(0.05)
+
+
+def test_an_agent_that_cannot_be_asked_for_is_no_reason_to_wait(with_gpu: Settings, hanging_engine: Path) -> None:
+    (state,) = gpu.agent_state(with_gpu)
+    assert not state.is_well
+    assert "must end within 0.5 s" in state.words
 
 
 def test_images_for_gpus_are_needed_where_gpus_are_and_their_stages_run(

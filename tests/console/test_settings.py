@@ -134,12 +134,17 @@ def test_ports_are_those_of_the_services_that_are_started(env_file: Path) -> Non
     [
         "GPU-6f0a1f3e-1b2c-3d4e-5f60-718293a4b5c6",
         "GPU-6f0a1f3e-1b2c-3d4e-5f60-718293a4b5c6,MIG-1b2c3d4e-aaaa-bbbb-cccc-0123456789ab",
-        "MIG-GPU-6f0a1f3e-1b2c-3d4e-5f60-718293a4b5c6/1/0",
     ],
 )
 def test_every_form_of_nvidias_uuids_is_taken(env_file: Path, devices: str) -> None:
     settings = first_settings(env_file, {"NIGHTREEL_GPU_DEVICES": devices})
     assert settings.gpu_devices == tuple(devices.split(","))
+
+
+def test_the_old_name_of_a_slice_is_refused_with_the_driver_that_has_the_new_one(env_file: Path) -> None:
+    old = "MIG-GPU-6f0a1f3e-1b2c-3d4e-5f60-718293a4b5c6/1/0"
+    with pytest.raises(ConsoleError, match=rf"{old} is what drivers before 470 call a slice; .*MIG-<uuid>.*\.env"):
+        first_settings(env_file, {"NIGHTREEL_GPU_DEVICES": old})
 
 
 @pytest.mark.parametrize(
@@ -195,10 +200,13 @@ def test_the_pools_slots_add_up_to_the_parallelism(
     assert {pool.name: pool.slots for pool in made} == {
         "default_pool": light,
         "cpu": int(settings.values["NIGHTREEL_CPU_SLOTS"]),
-        "gpu": gpu,
+        "gpu": max(1, gpu),
     }
+    assert sum(pool.slots for pool in made) == settings.slots
 
 
 def test_pools_that_leave_nothing_for_light_tasks_are_refused() -> None:
     with pytest.raises(ValueError, match="NIGHTREEL_PARALLELISM is 4"):
         pools(4, 3, 1)
+    with pytest.raises(ValueError, match=r"the pool gpu has 1 \(NIGHTREEL_GPU_SLOTS, at least 1\)"):
+        pools(4, 3, 0)

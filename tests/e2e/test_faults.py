@@ -119,7 +119,7 @@ def test_cancelling_removes_the_container_within_ten_seconds(deployment, narrati
     )
     assert [row["outcome"] for row in attempts] == ["cancelled"]
     phases = deployment.run_rows(
-        "select phase from phase_timing where dag_id = :dag_id and run_id = :run_id and task_id = 'audio_transcribe_cpu'",
+        "select phase from phase_timing where (dag_id, run_id, task_id) = (:dag_id, :run_id, 'audio_transcribe_cpu')",
         run,
     )
     assert {"container_start", "import", "model_load"} <= {row["phase"] for row in phases}

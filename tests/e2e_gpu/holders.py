@@ -8,9 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import text
+
 from console.airflow_api import RunState
 from console.engine import docker
 from console.terminal import ConsoleError
+from stage_contract.vocabulary import Stage
 from tests.deployment import wait_until
 from tests.e2e_gpu.conftest import GpuDeployment
 
@@ -24,6 +27,9 @@ select lease_id, run_id, task_id, stage, device_uuid, leased_mib, capacity_mib, 
     container_id, asked_at, renewed_at, granted_at, ended_at, ending
 from gpu_lease where run_id = any(:run_ids) order by lease_id
 """
+FORGET_PEAKS = text("update gpu_lease set peak_mib = null where ended_at is not null")
+# With a tenth more and rounded, what the stages take is about what the table says they need.
+TAKES_MIB = {Stage.TRANSCRIBE: 4096, Stage.ANALYZE: 2048}
 # Longer than a small and loaded machine needs to bring a run to its stage on a GPU.
 HOLDS_WITHIN_S = 120.0
 
@@ -62,15 +68,23 @@ def holders(deployment: GpuDeployment) -> list[Holder]:
 
 def holder_of(deployment: GpuDeployment, run: RunState) -> Holder:
     """The run's holder, once its container is known."""
-    found = wait_until(
-        lambda: [holder for holder in holders(deployment) if holder.run_id == run.run_id], bool, HOLDS_WITHIN_S, 0.2
-    )
+
+    def look() -> list[Holder]:
+        return [holder for holder in holders(deployment) if holder.run_id == run.run_id]
+
+    found: list[Holder] = wait_until(look, bool, HOLDS_WITHIN_S, 0.2)
     return found[0]
 
 
 def leases_of(deployment: GpuDeployment, *runs: RunState) -> list[dict[str, Any]]:
     """What the lease log says of these runs, the earlier first."""
     return deployment.rows(LEASES, run_ids=[run.run_id for run in runs])
+
+
+def forget_peaks(deployment: GpuDeployment) -> None:
+    """Let needs be what the table says, whatever earlier tests took."""
+    with deployment.media_database().begin() as connection:
+        connection.execute(FORGET_PEAKS)
 
 
 def kill(deployment: GpuDeployment, holder: Holder, how: Kill) -> datetime | None:

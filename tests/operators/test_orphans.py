@@ -1,4 +1,8 @@
-from operators.orphans import LeftContainer, TaskStates, find_orphans
+import socket
+
+import docker
+
+from operators.orphans import LeftContainer, TaskStates, find_orphans, remove
 from stage_contract.request import TaskKey
 
 
@@ -31,3 +35,12 @@ def test_airflow_is_asked_once_per_dag_with_each_run_once():
 
     find_orphans([container("a"), container("b"), container("c", dag_id="other")], states_of)
     assert asked == [("process_media", ["run"]), ("other", ["run"])]
+
+
+def test_a_container_that_the_engine_cannot_remove_in_time_is_left_to_the_next_round(tmp_path):
+    with socket.socket(socket.AF_UNIX) as engine:
+        engine.bind(str(tmp_path / "engine.sock"))
+        # It takes the request and never answers, as for a process that hangs in the kernel.
+        engine.listen()
+        client = docker.APIClient(f"unix://{tmp_path}/engine.sock", version="1.41", timeout=0.2)
+        assert not remove(client, container("a"))

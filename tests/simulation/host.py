@@ -40,18 +40,19 @@ DRIVER_STOP_S = 5.0
 NEWER_LIBRARY = "12.575.51.02"
 HANGS_MS = 3_600_000
 HOT_C = 96
-# What a card takes for itself; it is part of what it reports as used.
+# What a card's driver keeps for itself: on large cards more than Nightreel's own reserve (NIGHTREEL_GPU_RESERVE_MIB).
 RESERVED_MIB = 256
+LARGE_RESERVED_MIB = 640
 
 
-def _geforce(uuid: str, total_mib: int, name: str) -> SimulatedGpu:
+def _geforce(uuid: str, total_mib: int, name: str, reserved_mib: int = RESERVED_MIB) -> SimulatedGpu:
     # No ECC and no row remapping, as GeForce cards have none.
     return SimulatedGpu(
         uuid=uuid,
         total_mib=total_mib,
         name=name,
         capability="8.6",
-        reserved_mib=RESERVED_MIB,
+        reserved_mib=reserved_mib,
         ecc_uncorrected=None,
         remapped=None,
     )
@@ -61,7 +62,7 @@ SMALL_GPUS = (
     _geforce("GPU-1", 8192, "NVIDIA GeForce RTX 3070"),
     _geforce("GPU-2", 8192, "NVIDIA GeForce RTX 3070"),
 )
-LARGE_GPU = _geforce("GPU-3", 24576, "NVIDIA GeForce RTX 3090")
+LARGE_GPU = _geforce("GPU-3", 24576, "NVIDIA GeForce RTX 3090", LARGE_RESERVED_MIB)
 DEFAULT_GPUS = (*SMALL_GPUS, LARGE_GPU)
 
 

@@ -90,9 +90,9 @@ class SimulatedSlice(StateModel):
 class SimulatedGpu(StateModel):
     """A GPU. Null is what this kind of GPU does not support, as a GeForce does not support ECC.
 
-    The device reports as used: `other_mib` and what its processes use. `slowdowns` are bits of the clocks
-    event reasons. `failures` and `delays_ms` are by NVML function, for this device only. A `lost` GPU
-    answers `GPU is lost` to everything. MIG is on when there are slices.
+    The device reports as used: `other_mib` and what its processes use; `reserved_mib` is the driver's own. `slowdowns`
+    are bits of the clocks event reasons. `failures` and `delays_ms` are by NVML function, for this device only. A
+    `lost` GPU answers `GPU is lost` to everything. MIG is on when there are slices.
     """
 
     uuid: str

@@ -88,7 +88,8 @@ class ContainerPeak(HealthModel):
 class DeviceHealth(HealthModel):
     """One GPU or MIG slice. Null: the device does not report it (`not supported`), which is no fault.
 
-    `used_mib` is what the device reports over all processes, the driver's own reserve included.
+    `total_mib` is what all processes together can take: the device's memory without what the driver keeps for
+    itself. `used_mib` is what they take. Drivers before 510 do not tell their reserve: it is in both then.
     """
 
     device_uuid: str

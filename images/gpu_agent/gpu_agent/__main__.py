@@ -8,7 +8,7 @@ import sys
 import threading
 from types import FrameType
 
-from gpu_agent.errors import SettingInvalid
+from gpu_agent.errors import DevicesTakenAway, SettingInvalid
 from gpu_agent.observer import Observer
 from gpu_agent.server import AgentServer
 from gpu_agent.settings import PORT, AgentSettings
@@ -22,7 +22,7 @@ log = logging.getLogger("gpu_agent")
 
 
 def serve(settings: AgentSettings, address: str, port: int) -> int:
-    """Look at the host and answer over HTTP until SIGTERM or SIGINT."""
+    """Look at the host and answer over HTTP until SIGTERM or SIGINT; 1 when it must be started anew."""
     observer = Observer(settings)
     ending = threading.Event()
 
@@ -35,8 +35,13 @@ def serve(settings: AgentSettings, address: str, port: int) -> int:
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     log.info("listening on port %d", server.server_address[1])
     # In this thread: should looking at the host fail for a bug of ours, the agent ends, and is started anew.
-    observer.run(ending)
-    server.shutdown()
+    try:
+        observer.run(ending)
+    except DevicesTakenAway as error:
+        log.error("%s", error)
+        return 1
+    finally:
+        server.shutdown()
     return 0
 
 

@@ -19,6 +19,10 @@ class ChildDied(AgentError):
     """A child ended, or broke off in the middle of an answer."""
 
 
+class DevicesTakenAway(AgentError):
+    """The container has lost its devices; only a start anew gives them back."""
+
+
 class TooManyStuck(AgentError):
     """No more children are started: too many do not end."""
 

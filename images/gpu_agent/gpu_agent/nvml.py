@@ -62,7 +62,7 @@ class Asker:
 
 @dataclass(frozen=True)
 class Memory:
-    """MiB of a device. `used` holds the driver's own reserve."""
+    """MiB of a device, without what the driver keeps for itself where that is told."""
 
     total_mib: int
     used_mib: int
@@ -160,11 +160,12 @@ def _memory(device: Any) -> Memory:
 
 def _memory_v2(device: Any) -> Memory:
     told = pynvml.nvmlDeviceGetMemoryInfo(device, version=pynvml.nvmlMemory_v2)
-    return Memory(told.total // BYTES_PER_MIB, (told.used + told.reserved) // BYTES_PER_MIB)
+    # Nobody can have the driver's reserve, 500 to 800 MiB of a large card: it is neither room nor use.
+    return Memory((told.total - told.reserved) // BYTES_PER_MIB, told.used // BYTES_PER_MIB)
 
 
 def _memory_v1(device: Any) -> Memory:
-    # Drivers before 510. Their one number for what is used holds the reserve.
+    # Drivers before 510. They do not tell the reserve; it is in what is used.
     told = pynvml.nvmlDeviceGetMemoryInfo(device)
     return Memory(told.total // BYTES_PER_MIB, told.used // BYTES_PER_MIB)
 

@@ -12,15 +12,18 @@ PORT = 9410
 
 @dataclass(frozen=True)
 class AgentSettings:
-    """How often to read, how long one read may take, and how long an Xid counts."""
+    """How often to read, how long one read may take, how long an Xid counts, and how long 999 is borne."""
 
     read_every_s: float = 1.0
     read_deadline_s: float = 3.0
     xid_memory_s: float = 60.0
+    unknown_error_s: float = 30.0
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "AgentSettings":
-        """Read `NIGHTREEL_GPU_READ_EVERY_S`, `…_READ_DEADLINE_S` and `…_XID_MEMORY_S`; empty is the default.
+        """Read `NIGHTREEL_GPU_READ_EVERY_S`, `…_READ_DEADLINE_S`, `…_XID_MEMORY_S` and `…_UNKNOWN_ERROR_S`.
+
+        Empty is the default.
 
         Raises:
             SettingInvalid: one is no number above 0.
@@ -29,6 +32,7 @@ class AgentSettings:
             read_every_s=_seconds(environ, "NIGHTREEL_GPU_READ_EVERY_S", cls.read_every_s),
             read_deadline_s=_seconds(environ, "NIGHTREEL_GPU_READ_DEADLINE_S", cls.read_deadline_s),
             xid_memory_s=_seconds(environ, "NIGHTREEL_GPU_XID_MEMORY_S", cls.xid_memory_s),
+            unknown_error_s=_seconds(environ, "NIGHTREEL_GPU_UNKNOWN_ERROR_S", cls.unknown_error_s),
         )
 
 

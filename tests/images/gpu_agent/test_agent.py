@@ -1,8 +1,13 @@
 """The agent as a process, while the GPUs it looks at get sick and well again."""
 
+from pathlib import Path
+
 import httpx
 import pytest
 
+from operators.gpu.configuration import GpuConfiguration, share_out
+from operators.gpu.standing import GpuState, device_standings
+from stage_contract.cuda_device import read_memory
 from stage_contract.gpu_health import HealthCode, HealthVerdict, XidSeverity
 from tests.images.gpu_agent.running_agent import RunningAgent, codes, device
 from tests.simulation.nvml_state import (
@@ -12,6 +17,7 @@ from tests.simulation.nvml_state import (
     HW_THERMAL_SLOWDOWN,
     NOT_SUPPORTED,
     RESET_REQUIRED,
+    STATE_VARIABLE,
     UNKNOWN_ERROR,
     NvmlState,
     RemappedRows,
@@ -27,7 +33,7 @@ def test_healthy_gpus_are_told_with_what_they_are(agent: RunningAgent) -> None:
     assert (health.driver_version, health.library_version, health.cuda_version) == ("570.86.15", "570.86.15", "12.8")
     first = device(health, "GPU-1")
     assert (first.name, first.compute_capability) == ("NVIDIA L4", "8.9")
-    assert (first.total_mib, first.used_mib) == (8192, 400), "the driver's reserve is in use too"
+    assert (first.total_mib, first.used_mib) == (7892, 100), "the driver's reserve is neither room nor use"
     assert (first.temperature_c, first.power_w, first.utilization) == (45, 30.0, 0.0)
     assert first.recovery_action == "none"
 
@@ -53,11 +59,28 @@ def test_a_driver_that_does_not_start_makes_all_devices_unusable_until_it_does(
     agent.until(lambda health: health.verdict is HealthVerdict.HEALTHY)
 
 
-def test_a_library_of_another_branch_than_the_driver_is_a_mismatch(agent: RunningAgent) -> None:
-    agent.nvml.change(library_version="12.580.10.01")
+def test_the_versions_of_wsl_differ_and_its_gpu_is_used(agent: RunningAgent) -> None:
+    agent.nvml.change(driver_version="581.42", library_version="13.580.95")
     health = agent.until_reason(HealthCode.DRIVER_MISMATCH)
-    assert health.verdict is HealthVerdict.UNHEALTHY
-    assert "driver 570.86.15, library 580.10.01" in health.reasons[0].message
+    assert health.verdict is HealthVerdict.DEGRADED
+    assert "the driver is 581.42 and NVML's library 580.95" in health.reasons[0].message
+    configuration = GpuConfiguration((share_out("GPU-1", 8192, reserve_mib=512, budget_mib=0),))
+    (standing,) = device_standings(GpuState(configuration, health, {}, {}, health.observed_at), 4608, 0.0)
+    assert standing.is_usable, standing.message
+
+
+def test_work_that_takes_all_of_an_idle_card_fits_a_card_with_a_large_reserve(
+    agent: RunningAgent, nvml_library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent.nvml.change_gpu("GPU-2", total_mib=81920, reserved_mib=800)
+    health = agent.until(lambda health: device(health, "GPU-2").total_mib == 81120)
+    idle = share_out("GPU-2", 81120, reserve_mib=512, budget_mib=0)
+    state = GpuState(GpuConfiguration((idle,)), health, {}, {}, health.observed_at)
+    (standing,) = device_standings(state, idle.capacity_mib, 0.0)
+    assert (standing.is_usable, standing.foreign_mib) == (True, 0), standing.message
+    # As the stage sees it in its container.
+    monkeypatch.setenv(STATE_VARIABLE, str(agent.nvml.path))
+    assert idle.capacity_mib <= read_memory("GPU-2", str(nvml_library)).free_mib <= 81120
 
 
 @pytest.mark.parametrize(
@@ -74,7 +97,7 @@ def test_a_gpu_that_is_lost_is_told_by_its_uuid_and_the_other_stays_well(agent: 
     agent.nvml.change_gpu("GPU-1", lost=True)
     health = agent.until_reason(HealthCode.GPU_LOST, "GPU-1")
     assert device(health, "GPU-1").verdict is HealthVerdict.UNHEALTHY
-    assert device(health, "GPU-1").total_mib == 8192
+    assert device(health, "GPU-1").total_mib == 7892
     assert device(health, "GPU-1").used_mib is None
     assert device(health, "GPU-2").verdict is HealthVerdict.HEALTHY
     assert health.verdict is HealthVerdict.UNHEALTHY

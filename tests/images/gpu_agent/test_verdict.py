@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -155,8 +156,11 @@ def test_an_xid_of_another_gpu_or_slice_does_not_count() -> None:
     assert judged(host(sliced), History(xids=(xid(FATAL),))).verdict is HealthVerdict.UNHEALTHY
 
 
-def test_a_difference_in_the_last_places_degrades_for_such_is_wsl() -> None:
-    health = judged(host(plain(), driver_version="570.94", nvml_version="12.570.35.02"))
+@pytest.mark.parametrize(
+    ("driver", "library"), [("570.94", "12.570.35.02"), ("581.42", "13.580.95"), ("552.55", "12.550.90.07")]
+)
+def test_versions_that_differ_while_nvml_works_degrade_for_such_is_wsl(driver: str, library: str) -> None:
+    health = judged(host(plain(), driver_version=driver, nvml_version=library))
     assert health.verdict is HealthVerdict.DEGRADED
     assert [reason.code for reason in health.reasons] == [HealthCode.DRIVER_MISMATCH]
 

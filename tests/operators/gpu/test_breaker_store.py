@@ -1,10 +1,10 @@
 """Breakers on a real Postgres: what opens them, what closes them, and what is written down."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, func, select, text
 
 from operators.errors import ChoiceInvalid
 from operators.gpu.breaker import Breaker, BreakerState
@@ -17,8 +17,9 @@ from operators.gpu.breaker_store import (
     open_by_hand,
     succeed,
 )
+from operators.gpu.lock import exclusive
 from stage_contract.gpu_health import HealthCode, HealthVerdict, HostHealth, XidEvent, XidSeverity
-from tests.operators.gpu.samples import NOW, OTHER, SMALL, device, host, sick_host
+from tests.operators.gpu.samples import OTHER, SMALL, device, host, sick_host
 
 FIRST_S = 120.0
 
@@ -36,8 +37,14 @@ def states(database: Engine) -> list[tuple[str, str]]:
     return [(str(c.state_before), str(c.state_after)) for c in reversed(breaker_changes(database))]
 
 
-def xid(number: int, severity: XidSeverity, at: datetime = NOW) -> XidEvent:
-    return XidEvent(occurred_at=at, xid=number, severity=severity)
+def xid(number: int, severity: XidSeverity, ago_s: float = 0.0) -> XidEvent:
+    return XidEvent(occurred_at=datetime.now(UTC) - timedelta(seconds=ago_s), xid=number, severity=severity)
+
+
+def kept_xids(database: Engine) -> list[tuple[str, int, str]]:
+    with database.begin() as connection:
+        rows = connection.execute(text("select device_uuid, xid, severity from gpu_event order by occurred_at, xid"))
+        return [(row.device_uuid, row.xid, row.severity) for row in rows]
 
 
 def with_xids(*events: XidEvent, uuid: str = SMALL) -> HostHealth:
@@ -111,22 +118,61 @@ def test_a_fatal_xid_opens_the_breaker_once(media_database: Engine) -> None:
     seen = with_xids(xid(79, XidSeverity.DEVICE))
     for _ in range(3):
         observe(media_database, seen, FIRST_S)
-    assert breakers(media_database)[SMALL].reason == "the driver reported Xid 79 at 2026-11-21 02:00:00 UTC"
+    (event,) = seen.devices[0].xids
+    told = f"the driver reported Xid 79 at {event.occurred_at:%Y-%m-%d %H:%M:%S} UTC"
+    assert breakers(media_database)[SMALL].reason == told
     close_by_hand(media_database, SMALL, "anna", "reset")
     observe(media_database, seen, FIRST_S)
 
     assert breakers(media_database)[SMALL].state is BreakerState.CLOSED
-    observe(media_database, with_xids(xid(79, XidSeverity.DEVICE, NOW + timedelta(seconds=9))), FIRST_S)
+    observe(media_database, with_xids(xid(79, XidSeverity.DEVICE)), FIRST_S)
     assert breakers(media_database)[SMALL].is_open
+
+
+@pytest.mark.parametrize(("ago_s", "is_open"), [(595, True), (605, False)])
+def test_an_xid_of_long_ago_is_kept_and_opens_nothing(media_database: Engine, ago_s: float, is_open: bool) -> None:
+    observe(media_database, with_xids(xid(79, XidSeverity.DEVICE, ago_s)), FIRST_S)
+
+    assert (SMALL in breakers(media_database)) is is_open
+    assert kept_xids(media_database) == [(SMALL, 79, "device")]
+
+
+def test_an_xid_from_before_the_device_was_put_back_opens_nothing(media_database: Engine) -> None:
+    open_by_hand(media_database, SMALL, "anna", "Xid 79")
+    early = xid(79, XidSeverity.DEVICE)
+    close_by_hand(media_database, SMALL, "anna", "reset")
+    observe(media_database, with_xids(early), FIRST_S)
+
+    assert breakers(media_database)[SMALL].state is BreakerState.CLOSED
+    assert kept_xids(media_database) == [(SMALL, 79, "device")]
+
+
+def test_an_xid_after_a_wait_whose_end_nobody_noted_opens_again(media_database: Engine) -> None:
+    fail(media_database, SMALL, "x", None, FIRST_S)
+    pass_wait(media_database)
+    observe(media_database, with_xids(xid(79, XidSeverity.DEVICE)), FIRST_S)
+
+    (found,) = breakers(media_database).values()
+    assert (found.is_open, found.wait_s) == (True, 2 * FIRST_S)
+
+
+def test_what_is_known_is_observed_while_another_holds_the_lock(media_database: Engine) -> None:
+    lost = device(OTHER, HealthCode.GPU_LOST, verdict=HealthVerdict.UNHEALTHY)
+    seen = host(device(SMALL, xids=(xid(79, XidSeverity.DEVICE), xid(31, XidSeverity.APPLICATION))), lost)
+    observe(media_database, seen, FIRST_S)
+    with exclusive(media_database), media_database.connect() as other:
+        other.execute(select(func.set_config("lock_timeout", "500ms", False)))
+        other.commit()
+        observe(other, seen, FIRST_S)
+
+    assert states(media_database) == [("closed", "open")] * 2
 
 
 def test_xids_of_applications_and_watched_ones_are_kept_and_open_nothing(media_database: Engine) -> None:
     observe(media_database, with_xids(xid(31, XidSeverity.APPLICATION), xid(63, XidSeverity.WATCH)), FIRST_S)
 
     assert breakers(media_database) == {}
-    with media_database.begin() as connection:
-        rows = connection.execute(text("select device_uuid, xid, severity from gpu_event order by xid")).all()
-    assert [tuple(row) for row in rows] == [(SMALL, 31, "application"), (SMALL, 63, "watch")]
+    assert kept_xids(media_database) == [(SMALL, 31, "application"), (SMALL, 63, "watch")]
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,19 @@ def test_a_driver_that_does_not_fit_counts_whatever_is_said_of_the_device() -> N
     assert ask(fault.model_copy(update={"devices": (device(),)})).branch is Branch.CPU
 
 
+def test_a_driver_that_works_with_another_version_is_a_warning() -> None:
+    two = configuration(8192, 8192)
+    warned = sick_host(HealthCode.DRIVER_MISMATCH, HealthVerdict.DEGRADED)
+    assert ask(warned.model_copy(update={"devices": (device(),)})).branch is Branch.GPU
+
+    # The host's verdict is its worst device's then.
+    lost = device(OTHER, HealthCode.GPU_LOST, verdict=HealthVerdict.UNHEALTHY)
+    ill = sick_host(HealthCode.DRIVER_MISMATCH, HealthVerdict.UNHEALTHY)
+    beside = ask(ill.model_copy(update={"devices": (device(), lost)}), configuration=two)
+    assert beside.branch is Branch.GPU
+    assert [standing.is_usable for standing in beside.devices] == [True, False]
+
+
 def test_a_sick_neighbour_does_not_keep_work_off_a_healthy_gpu() -> None:
     two = configuration(8192, 8192)
     hanging = device(SMALL, HealthCode.NVML_HANGS, verdict=HealthVerdict.UNKNOWN)
@@ -177,7 +190,7 @@ def test_other_processes_are_waited_for_and_our_own_leases_are_not_counted() -> 
     assert ask(taken).branch is Branch.WAIT
     late = ask(taken, waited_s=PATIENCE_S)
     assert late.branch is Branch.CPU
-    assert "has 2192 of 7680 MiB left, where 4608 are needed: other processes take 6000; end them" in late.reason
+    assert "has 2192 of 7680 MiB left, where 4608 are needed: other processes take 6000, " in late.reason
 
     ours = host(device(used_mib=6000, processes=(GpuProcess(pid=1, used_mib=5700, container_id="c1"),)))
     assert ask(ours, leases={SMALL: [lease(leased_mib=7680)]}).branch is Branch.GPU

@@ -30,7 +30,7 @@ def test_a_choice_is_found_again_with_all_that_decided_it(media_database: Engine
         DevicePolicy.GPU,
     )
     assert (found.need_mib, found.waited_s, found.decided_at) == (2304, 612.5, NOW)
-    assert found.reason.startswith("vision.analyze runs on a GPU: GPU-1")
+    assert found.reason.startswith("vision.analyze runs on a GPU, where 2304 MiB are needed: GPU-1")
     assert [(d["device_uuid"], d["usable_mib"], d["hindrance"]) for d in found.devices] == [("GPU-1", 7680, None)]
     assert choices_of_run(media_database, "process_media", "another night") == []
 

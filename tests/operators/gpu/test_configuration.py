@@ -128,3 +128,9 @@ def test_a_device_is_refused_exactly_when_a_slot_would_not_fit(
     else:
         with pytest.raises(ChoiceInvalid, match="lower the"):
             share_out("GPU-1", vram_mib, reserve_mib, budget_mib)
+
+
+@pytest.mark.parametrize("old", ["MIG-GPU-6f0a1f3e-1b2c/1/0", "MIG-GPU-6f0a1f3e-1b2c"])
+def test_the_old_name_of_a_slice_is_refused_with_the_remedy(old: str) -> None:
+    with pytest.raises(ChoiceInvalid, match=rf"{old} is what drivers before 470 call a slice; .* MIG-<uuid>: install"):
+        GpuConfiguration.from_environment({"NIGHTREEL_GPU_DEVICES": old, "NIGHTREEL_GPU_VRAM_MIB": "4864"})

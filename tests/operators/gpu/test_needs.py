@@ -63,6 +63,22 @@ def test_what_was_measured_goes_before_the_table() -> None:
     assert need_mib(Stage.TRANSCRIBE, ["whisper-large-v3"], "float16", 1, {}, ONE) == 4608
 
 
+@pytest.mark.parametrize(("peak_mib", "need"), [(6900, 7616), (7200, 7680), (7680, 7680), (8000, 7680)])
+def test_a_peak_that_the_largest_card_held_fits_it_with_less_margin(peak_mib: int, need: int) -> None:
+    one = configuration(8192)
+    found = find_need(WHISPER, {WHISPER: Need(with_margin(peak_mib), NeedSource.MEASURED, 3)}, one)
+
+    assert found == Need(need, NeedSource.MEASURED, 3)
+    assert one.fits(found.mib)
+
+
+def test_a_peak_of_a_larger_card_that_is_gone_fits_no_smaller_one() -> None:
+    measured = {WHISPER: Need(with_margin(20_000), NeedSource.MEASURED, 3)}
+
+    assert find_need(WHISPER, measured, configuration(8192)).mib == 22016
+    assert find_need(WHISPER, measured, configuration()).mib == 22016
+
+
 def test_two_measurements_are_not_enough_and_the_highest_of_three_counts(media_database: Engine) -> None:
     for number, peak_mib in enumerate((4000, 4400)):
         run_lease(media_database, f"run {number}", peak_mib)
