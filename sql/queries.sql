@@ -474,6 +474,8 @@ select distinct e.device_uuid, e.occurred_at, e.xid, e.severity
 from jsonb_to_recordset(cast(:events as jsonb)) as e (
     device_uuid text, occurred_at timestamptz, xid integer, severity text
 )
+-- Two who save the same events at once must meet them in the same order.
+order by e.device_uuid, e.occurred_at, e.xid
 on conflict (device_uuid, occurred_at, xid) do nothing
 returning device_uuid, occurred_at, xid, severity;
 

@@ -31,7 +31,7 @@ from tests.e2e_gpu.packing import (
 )
 from tests.operators.gpu.lease_log import most_held
 from tests.simulation.deployment import BUDGET_MIB
-from tests.simulation.host import DEFAULT_GPUS, RESERVED_MIB, SMALL_GPUS
+from tests.simulation.host import DEFAULT_GPUS, SMALL_GPUS
 
 SEED = 20261121
 SHARDS = 40
@@ -58,12 +58,13 @@ select run_id, task_id, try_number, device, container_id, lease_id, outcome, exi
 where run_id = any(:run_ids) and task_id like '%gpu' order by started_at
 """
 BINS = tuple(
-    Bin(gpu.uuid, gpu.total_mib - DEFAULT_RESERVE_MIB, (gpu.total_mib - DEFAULT_RESERVE_MIB) // BUDGET_MIB)
+    Bin(gpu.uuid, capacity_mib, capacity_mib // BUDGET_MIB)
     for gpu in DEFAULT_GPUS
+    if (capacity_mib := gpu.total_mib - gpu.reserved_mib - DEFAULT_RESERVE_MIB)
 )
 # What is left for leases beside the other program.
 ROOM_MIB = {
-    gpu.uuid: min(room.capacity_mib, gpu.total_mib - RESERVED_MIB - (TAKEN_MIB if gpu.uuid == TAKEN_UUID else 0))
+    gpu.uuid: min(room.capacity_mib, gpu.total_mib - gpu.reserved_mib - (TAKEN_MIB if gpu.uuid == TAKEN_UUID else 0))
     for gpu, room in zip(DEFAULT_GPUS, BINS, strict=True)
 }
 
@@ -100,7 +101,7 @@ def night(gpu_stack):
     forget_peaks(gpu_stack)
     gpu_stack.host.take(TAKEN_UUID, TAKEN_MIB)
     gpu_stack.await_verdict(HealthVerdict.HEALTHY)
-    wait_until(lambda: used_mib(gpu_stack, TAKEN_UUID), lambda mib: mib >= TAKEN_MIB + RESERVED_MIB, 30)
+    wait_until(lambda: used_mib(gpu_stack, TAKEN_UUID), lambda mib: mib >= TAKEN_MIB, 30)
     began_s = time.monotonic()
     with ContainerLog(gpu_stack.host.engine) as containers:
         runs = [start(gpu_stack, chance, number, stages) for number, stages in enumerate(shuffled(chance, MIXES))]

@@ -15,8 +15,12 @@ DEVICE_LABELS = ("device_uuid", "name")
 Value = Callable[[DeviceHealth], float | None]
 # Name below PREFIX, help, and where the value comes from.
 GAUGES: tuple[tuple[str, str, Value], ...] = (
-    ("memory_total_bytes", "VRAM of the device.", lambda d: _bytes(d.total_mib)),
-    ("memory_used_bytes", "VRAM in use, the driver's reserve included.", lambda d: _bytes(d.used_mib)),
+    (
+        "memory_total_bytes",
+        "VRAM of the device, without what the driver keeps for itself.",
+        lambda d: _bytes(d.total_mib),
+    ),
+    ("memory_used_bytes", "VRAM that processes take.", lambda d: _bytes(d.used_mib)),
     ("utilization_ratio", "Part of the last moments in which the device computed, 0 to 1.", lambda d: d.utilization),
     ("temperature_celsius", "Temperature of the GPU.", lambda d: d.temperature_c),
     ("power_watts", "Power that the GPU draws.", lambda d: d.power_w),

@@ -85,7 +85,7 @@ def test_a_containers_process_is_told_by_its_container_and_a_foreign_one_is_not(
             foreign.kill()
         told = {process.pid: (process.used_mib, process.container_id) for process in device(health, "GPU-1").processes}
         assert told == {pid: (3000, container), foreign.pid: (2000, None), foreign.pid + 1_000_000: (None, None)}
-        assert device(health, "GPU-1").used_mib == 3000 + 2000 + 100 + 300
+        assert device(health, "GPU-1").used_mib == 3000 + 2000 + 100
     finally:
         docker("kill", container)
     agent.nvml.change_gpu("GPU-1", processes=())

@@ -15,8 +15,8 @@ def values(agent: RunningAgent, name: str, label: str = "device_uuid") -> dict[s
 
 
 def test_gauges_tell_what_health_tells(agent: RunningAgent) -> None:
-    assert values(agent, "nightreel_gpu_memory_total_bytes") == {"GPU-1": 8192 * MIB, "GPU-2": 24576 * MIB}
-    assert values(agent, "nightreel_gpu_memory_used_bytes")["GPU-1"] == 400 * MIB
+    assert values(agent, "nightreel_gpu_memory_total_bytes") == {"GPU-1": 7892 * MIB, "GPU-2": 24576 * MIB}
+    assert values(agent, "nightreel_gpu_memory_used_bytes")["GPU-1"] == 100 * MIB
     assert values(agent, "nightreel_gpu_temperature_celsius") == {"GPU-1": 45, "GPU-2": 45}
     assert {labels["name"] for labels, _ in agent.metrics()["nightreel_gpu_power_watts"]} == {"NVIDIA L4", "NVIDIA A10"}
     assert agent.metric("nightreel_gpu_driver_info")[0]["driver_version"] == "570.86.15"
