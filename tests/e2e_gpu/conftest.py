@@ -45,6 +45,9 @@ class GpuDeployment(Deployment):
         self.host.heal()
         self.agent.restore()
         self.await_verdict(HealthVerdict.HEALTHY)
+        # Watching begins anew when a GPU comes back: an Xid that a test raises before then is heard by nobody.
+        every_gpu = {gpu.uuid for gpu in DEFAULT_GPUS}
+        wait_until(self.agent.watched_gpus, lambda watched: watched == every_gpu, AGENT_SEES_WITHIN_S, 0.2)
         database = self.media_database()
         for uuid in breakers(database):
             close_by_hand(database, uuid, "test", "a new test begins")

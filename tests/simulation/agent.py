@@ -1,9 +1,10 @@
 """What can become of the GPU agent of a simulated deployment."""
 
-import json
 import time
 import urllib.request
 from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from console.compose import docker_compose
 from console.engine import docker
@@ -38,9 +39,13 @@ class AgentControl:
             OSError: it does not answer.
             ValueError: it answers nonsense.
         """
-        url = f"http://127.0.0.1:{self.settings.gpu_agent_port}/health"
-        with urllib.request.urlopen(url, timeout=ANSWER_WITHIN_S) as answer:
-            return HostHealth.model_validate(json.load(answer))
+        return HostHealth.model_validate_json(self._ask("health"))
+
+    def watched_gpus(self) -> set[str]:
+        """UUIDs of the GPUs whose Xid events it watches now; an event is told to nobody before that."""
+        families = text_string_to_metric_families(self._ask("metrics"))
+        watch = next(family for family in families if family.name == "nightreel_gpu_xid_watch")
+        return {sample.labels["gpu"] for sample in watch.samples if sample.value == 1}
 
     def stop(self) -> None:
         """It is down."""
@@ -80,6 +85,12 @@ class AgentControl:
         """What talked nonsense is gone."""
         if docker("ps", "--all", "--quiet", "--filter", f"name=^{self._impostor}$"):
             docker("rm", "--force", self._impostor)
+
+    def _ask(self, page: str) -> str:
+        url = f"http://127.0.0.1:{self.settings.gpu_agent_port}/{page}"
+        with urllib.request.urlopen(url, timeout=ANSWER_WITHIN_S) as answer:
+            text: str = answer.read().decode()
+            return text
 
     @property
     def _impostor(self) -> str:
