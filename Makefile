@@ -13,6 +13,8 @@ PYTHON ?= python3.11
 override export FILE := $(value FILE)
 override export WHY := $(value WHY)
 override export DO := $(value DO)
+override export FOLDER := $(value FOLDER)
+override export LIST := $(value LIST)
 export OPEN CLOSE ROUTE
 PY := .venv/bin/python
 # Stamps: what .venv holds.
@@ -22,7 +24,7 @@ DEVELOPMENT := .venv/.development
 SOURCES := console operators dags plugins images docs tests
 LIST_FILES := git ls-files --cached --others --exclude-standard --
 
-.PHONY: help demo up down restart status logs process report psql gpu simulate-gpu images test check format docs clean
+.PHONY: help demo up down restart status logs process backfill progress pause resume report psql gpu simulate-gpu images test check format docs clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -48,6 +50,20 @@ logs: $(CONSOLE) ## Follow the services' logs; SERVICE=scheduler for one
 process: $(CONSOLE) ## Take FILE=clip.mp4 through the pipeline; URGENT=1, ARGS="--language en"
 	@$(if $(FILE),,$(error FILE must name a media file: make process FILE=clip.mp4))$(PY) -m console.engine
 	@$(PY) -m console.process $(if $(URGENT),--urgent) $(ARGS) -- "$$FILE"
+
+backfill: $(CONSOLE) ## Process what has no result yet: FOLDER=archive/2024 or LIST=file; DRY_RUN=1, ORDER=oldest, UNTIL=06:00, ARGS=…
+	@$(if $(FOLDER)$(LIST),,$(error FOLDER must name a folder, or LIST a file that lists some: make backfill FOLDER=archive/2024))$(PY) -m console.engine
+	@$(PY) -m console.backfill $(if $(LIST),--list="$$LIST") $(if $(DRY_RUN),--dry-run) $(if $(ORDER),--order $(ORDER)) \
+	  $(if $(UNTIL),--until $(UNTIL)) $(ARGS) -- $(if $(FOLDER),"$$FOLDER")
+
+progress: $(CONSOLE) ## Show how running backfills go, or the last one's report; WATCH=1 until it ends
+	@$(PY) -m console.stack progress $(if $(WATCH),--watch) $(ARGS)
+
+pause: $(CONSOLE) ## Pause all backfills: WHY="disks are moved"
+	@$(if $(WHY),,$(error WHY must say why: make pause WHY="disks are moved"))$(PY) -m console.stack pause --pause --why="$$WHY"
+
+resume: $(CONSOLE) ## Let backfills go on
+	@$(PY) -m console.stack pause --resume
 
 report: $(CONSOLE) ## Print what a run found and where its time went: RUN=its id, DAG=process_media_urgent
 	@$(if $(RUN),,$(error RUN must be a run's id, as Airflow shows it: make report RUN=manual__2026…))$(PY) -m console.stack report --dag-id "$(or $(DAG),process_media)" --run-id "$(RUN)"

@@ -85,6 +85,18 @@ class AirflowApi:
             for task in answer["task_instances"]
         ]
 
+    def run_note(self, dag_id: str, run_id: str) -> str:
+        """The note on a run; empty when there is none."""
+        return self._send("GET", _run_path(dag_id, run_id))["note"] or ""
+
+    def returned_text(self, dag_id: str, run_id: str, task_id: str) -> str | None:
+        """What a task returned; none when it returned nothing."""
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{task_id}/xcomEntries"
+        keys = {entry["key"] for entry in self._send("GET", path)["xcom_entries"]}
+        if "return_value" not in keys:
+            return None
+        return str(self._send("GET", f"{path}/return_value", params={"deserialize": "false"})["value"])
+
     def set_run_state(self, dag_id: str, run_id: str, state: str) -> None:
         """Mark a run `failed` (which cancels what runs) or `success`."""
         self._send("PATCH", _run_path(dag_id, run_id), json={"state": state})

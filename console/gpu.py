@@ -149,7 +149,7 @@ def inventory(settings: Settings, arguments: Sequence[str]) -> None:
     """
     if arguments:
         _require_what_and_why(arguments)
-        run_in_scheduler(settings, [*SWITCH, "--who", f"make:{_person()}", *arguments])
+        run_in_scheduler(settings, [*SWITCH, "--who", f"make:{person()}", *arguments])
         return
     colour = ["--color"] if console.is_terminal else []
     run_in_scheduler(settings, [*INVENTORY, *colour, "--models", _known(stage_models())])
@@ -165,5 +165,6 @@ def _require_what_and_why(arguments: Sequence[str]) -> None:
         )
 
 
-def _person() -> str:
+def person() -> str:
+    """Who types here."""
     return os.environ.get("SUDO_USER") or getpass.getuser()

@@ -5,7 +5,7 @@ import filecmp
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,17 +42,17 @@ class Job:
         return "process_media_urgent" if self.urgent else "process_media"
 
 
-def stage_in(file: Path, archive: Path, inbox: Path) -> str:
-    """The location of `file` below the media mount; a file from outside the archive is copied to the inbox.
+def stage_in(file: Path, archive: Path, inbox: Path, more_archives: Mapping[str, Path] | None = None) -> str:
+    """The location of `file` below the media mount; a file from outside the archives is copied to the inbox.
 
     Raises:
         ConsoleError: there is no such file, or the inbox holds another one of that name.
     """
     # The folder is resolved, the name is not: a link in the archive is judged by the pipeline itself.
     absolute = file.parent.resolve() / file.name
-    for root, folder in (("archive", archive.resolve()), ("inbox", inbox.resolve())):
-        if absolute.is_relative_to(folder):
-            return f"{root}/{absolute.relative_to(folder)}"
+    for root, folder in {"archive": archive, "inbox": inbox, **(more_archives or {})}.items():
+        if absolute.is_relative_to(folder.resolve()):
+            return f"{root}/{absolute.relative_to(folder.resolve())}"
     if not absolute.is_file():
         raise ConsoleError(f"FILE must be a media file or lie in the archive ({archive}): {str(file)!r} does not")
     copy = inbox / absolute.name
@@ -105,7 +105,8 @@ def print_report(run: RunState) -> None:
 
 
 def _running(tasks: Sequence[TaskState]) -> str:
-    return ", ".join(task.task_id for task in tasks if task.state == "running")
+    words = {"running": "", "deferred": " waits"}
+    return ", ".join(f"{task.task_id}{words[task.state]}" for task in tasks if task.state in words)
 
 
 def _show_changes(tasks: Sequence[TaskState], shown: dict[str, str]) -> None:
@@ -133,7 +134,7 @@ def _remark(task: TaskState) -> str:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make process", description=__doc__)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a media file, or a folder of the archive")
-    parser.add_argument("--urgent", action="store_true", help="ahead of everything else")
+    parser.add_argument("--urgent", action="store_true", help="at once: all other work steps aside for it")
     parser.add_argument("--language", help="spoken language, ISO 639-1; detected when not given")
     parser.add_argument("--device", choices=["auto", "cpu", "gpu"], default="auto")
     parser.add_argument("--stages", nargs="+", help="for instance audio.transcribe; all when not given")
@@ -143,7 +144,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def _main(argv: Sequence[str] | None = None) -> None:
     arguments = _arguments(argv)
     settings = load_settings()
-    locations = tuple(stage_in(file, settings.archive, settings.inbox) for file in arguments.files)
+    folders = (settings.archive, settings.inbox, settings.more_archives)
+    locations = tuple(stage_in(file, *folders) for file in arguments.files)
     choices: dict[str, Any] = {"language": arguments.language, "device": arguments.device}
     if arguments.stages:
         choices["stages"] = arguments.stages

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from console.terminal import ConsoleError
 
@@ -11,6 +12,11 @@ DEVICE = re.compile(r"(GPU|MIG)-[0-9A-Za-z]+(-[0-9A-Za-z]+)*")
 OLD_SLICE = "MIG-GPU-"
 ADDRESS = re.compile(r"https?://[^\s/]+(/\S*)?")
 NEED = re.compile(r"[a-z]+\.[a-z]+=\d+")
+TIME = r"([01]?\d|2[0-3]):[0-5]\d"
+HOURS = re.compile(f"{TIME}-{TIME}")
+DAY = "(mon|tue|wed|thu|fri|sat|sun)"
+DAYS = re.compile(f"({DAY}(-{DAY})?(,{DAY}(-{DAY})?)*)?")
+FOLDER = re.compile(r"[a-z0-9-]+(/[^,]*)?")
 
 
 def whole_number(values: Mapping[str, str], name: str, least: int) -> int:
@@ -104,3 +110,36 @@ def check_gpu(values: Mapping[str, str]) -> None:
             "NIGHTREEL_GPU_AGENT_URL must be an address such as http://gpu-agent:9410: "
             f"it is {values['NIGHTREEL_GPU_AGENT_URL']!r}; change it in .env"
         )
+
+
+def check_night(values: Mapping[str, str]) -> None:
+    """Hold the settings of nights against their rules.
+
+    Raises:
+        ConsoleError: a value breaks its rule.
+    """
+    one_of = {"NIGHTREEL_NIGHT_ORDER": ("newest", "oldest", "shortest"), "NIGHTREEL_RENEW": ("0", "1")}
+    for name, choices in one_of.items():
+        if values[name] not in choices:
+            raise ConsoleError(f"{name} must be one of {', '.join(choices)}: it is {values[name]!r}; change it in .env")
+    forms = {
+        "NIGHTREEL_NIGHT_HOURS": (HOURS, "two times of day, such as 22:00-06:00"),
+        "NIGHTREEL_NIGHT_DAYS": (DAYS, "empty or days, such as mon-fri,sun"),
+        "NIGHTREEL_NIGHT_FIRST": (re.compile(f"({FOLDER.pattern})?"), "empty or a folder such as archive/news"),
+        "NIGHTREEL_NIGHT_FOLDERS": (
+            re.compile(f"{FOLDER.pattern}(,{FOLDER.pattern})*"),
+            "folders such as archive/2024, with commas and no spaces",
+        ),
+    }
+    for name, (form, rule) in forms.items():
+        if not form.fullmatch(values[name]):
+            raise ConsoleError(f"{name} must be {rule}: it is {values[name]!r}; change it in .env")
+    positive_number(values, "NIGHTREEL_SHARD_MINUTES")
+    zone = values["NIGHTREEL_TIME_ZONE"]
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConsoleError(
+            f"NIGHTREEL_TIME_ZONE must be a time zone of the IANA database, such as Europe/Berlin: it is {zone!r}; "
+            "change it in .env"
+        ) from error

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from console.setting_rules import check_gpu, gpu_devices, port, positive_number, whole_number
+from console.archives import SCAN_SETTINGS, check_scan, more_archives
+from console.night import GROUP, NIGHT_SETTINGS, machine_time_zone
+from console.setting_rules import check_gpu, check_night, gpu_devices, port, positive_number, whole_number
 from console.terminal import REPOSITORY, ConsoleError
 
 ENV_FILE = REPOSITORY / ".env"
@@ -71,6 +73,7 @@ class Settings:
     values: Mapping[str, str]
     project: str
     archive: Path
+    more_archives: Mapping[str, Path]
     data: Path
     airflow_port: int
     postgres_port: int
@@ -124,6 +127,10 @@ def _secret(_machine: Machine) -> str:
     return secrets.token_urlsafe(24)
 
 
+def _always(value: str) -> Callable[[Machine], str]:
+    return lambda _machine: value
+
+
 ENTRIES = (
     Entry(
         "COMPOSE_PROJECT_NAME", "Tells this deployment from others on the machine.", lambda m: DEFAULT_PROJECT, "Basics"
@@ -137,6 +144,8 @@ ENTRIES = (
         "Folders, as absolute paths",
     ),
     Entry("NIGHTREEL_DATA", "inbox/, results/ and work/ are made in here.", lambda m: str(m.repository / "data")),
+    Entry("NIGHTREEL_MORE_ARCHIVES", "More archives, such as tapes=/mnt/tapes,news=/srv/news.", _always("")),
+    *(Entry(name, comment, _always(value)) for name, comment, value in SCAN_SETTINGS),
     Entry("NIGHTREEL_STAGE_CPUS", "Cores of one stage container.", lambda m: str(m.stage_cpus), "What stages may take"),
     Entry("NIGHTREEL_STAGE_MEMORY_MIB", "Memory of one stage container.", lambda m: str(m.stage_memory_mib)),
     Entry("NIGHTREEL_STAGE_PIDS", "Processes and threads of one stage container.", lambda m: "512"),
@@ -168,6 +177,8 @@ ENTRIES = (
     ),
     Entry("NIGHTREEL_GPU_AGENT_PORT", "The GPU agent, open to this machine only.", lambda m: "9410"),
     Entry("NIGHTREEL_GPU_AGENT_URL", "The GPU agent, as the other services see it.", lambda m: "http://gpu-agent:9410"),
+    Entry("NIGHTREEL_TIME_ZONE", "The time zone of the nights' hours.", lambda m: machine_time_zone(), GROUP),
+    *(Entry(name, comment, _always(value)) for name, comment, value in NIGHT_SETTINGS),
     Entry("AIRFLOW_ADMIN_PASSWORD", "Airflow's user `admin`.", _secret, "Passwords and keys, random"),
     Entry("AIRFLOW_VIEWER_PASSWORD", "Airflow's user `viewer`, who may look and not touch.", _secret),
     Entry("NIGHTREEL_NOTES_PASSWORD", "Airflow's user `nightreel`, by whom tasks write notes on runs.", _secret),
@@ -274,6 +285,12 @@ def reckoned_file(env_file: Path = ENV_FILE, environment: Mapping[str, str] = os
     return env_file.parent / "build" / "deployments" / f"{named}.env"
 
 
+def archives_file(env_file: Path = ENV_FILE, environment: Mapping[str, str] = os.environ) -> Path:
+    """Where `make up` writes the Compose file for more archives: beside what it found and reckoned."""
+    reckoned = reckoned_file(env_file, environment)
+    return reckoned.with_name(f"{reckoned.name}.archives.yaml")
+
+
 def record(file: Path, found: Mapping[str, str]) -> None:
     """Write values that were found or reckoned over those in a file of settings, in their places; new ones follow."""
     before = file.read_text().splitlines() if file.exists() else []
@@ -314,6 +331,8 @@ def check(values: Mapping[str, str]) -> Settings:
         whole_number(values, f"NIGHTREEL_{name}", least=1)
     positive_number(values, "NIGHTREEL_STAGE_CPUS")
     check_gpu(values)
+    check_night(values)
+    check_scan(values)
     for entry in ENTRIES:
         if entry.default is _secret and not re.fullmatch(r"[A-Za-z0-9_.~-]+", values[entry.name]):
             raise ConsoleError(f"{entry.name} must be letters, digits, and - _ . ~ only: change it in .env")
@@ -321,6 +340,7 @@ def check(values: Mapping[str, str]) -> Settings:
         values=values,
         project=values["COMPOSE_PROJECT_NAME"],
         archive=Path(values["NIGHTREEL_ARCHIVE"]),
+        more_archives=more_archives(values),
         data=Path(values["NIGHTREEL_DATA"]),
         airflow_port=port(values, "AIRFLOW_PORT"),
         postgres_port=port(values, "POSTGRES_PORT"),

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from console import gpu
+from console.archives import require_folders, write_compose_file
 from console.base_image import ensure_postgres_image
 from console.compose import (
     INITIALIZATION,
@@ -24,6 +25,7 @@ from console.settings import (
     ENV_FILE,
     STAGE_UID,
     Settings,
+    archives_file,
     complete,
     database_without_passwords,
     load_settings,
@@ -64,7 +66,7 @@ def up() -> Settings:
         _start_services(settings)
     say(f"\nAirflow  {settings.airflow_url}")
     say(f"Log in   as {settings.airflow_user}, with AIRFLOW_ADMIN_PASSWORD from {ENV_FILE}")
-    say(f"Archive  {settings.archive}")
+    say(f"Archive  {', '.join(map(str, [settings.archive, *settings.more_archives.values()]))}")
     say(f"Results  {settings.results}")
     return settings
 
@@ -81,6 +83,7 @@ def down() -> None:
             docker(*engine, "rm", "--force", *left)
     if reckoned_file() != ENV_FILE:
         reckoned_file().unlink(missing_ok=True)
+        archives_file().unlink(missing_ok=True)
 
 
 def restart() -> None:
@@ -113,6 +116,18 @@ def report(arguments: Sequence[str]) -> None:
     run_in_scheduler(settings, command)
 
 
+def show_backfills(arguments: Sequence[str]) -> None:
+    """Print how running backfills go, or the report of the last one."""
+    colour = ["--color"] if console.is_terminal else []
+    run_in_scheduler(load_settings(), ["python", "-m", "operators.backfill.progress", *colour, *arguments])
+
+
+def switch_backfills(arguments: Sequence[str]) -> None:
+    """Pause backfills, or let them go on, in this person's name."""
+    command = ["python", "-m", "operators.backfill.pause", "--who", f"make:{gpu.person()}", *arguments]
+    run_in_scheduler(load_settings(), command)
+
+
 def status() -> None:
     """Print each service's state and where Airflow answers.
 
@@ -137,13 +152,14 @@ def prepare_folders(settings: Settings) -> None:
     """Make the folders that the services need; results/ and work/ belong to the user that stages run as.
 
     Raises:
-        ConsoleError: the archive that was chosen is not there, or a folder cannot be made.
+        ConsoleError: an archive that was chosen is not there, or a folder cannot be made.
     """
     chosen = settings.archive != settings.data / "archive"
     if chosen and not settings.archive.is_dir():
         raise ConsoleError(
             f"NIGHTREEL_ARCHIVE must be a folder: {settings.archive} is none; mount it, or change it in .env"
         )
+    require_folders(settings.more_archives)
     try:
         for folder in (settings.archive, settings.inbox, settings.results, settings.work):
             folder.mkdir(parents=True, exist_ok=True)
@@ -181,9 +197,15 @@ def _reckon(settings: Settings) -> Settings:
     """Settings that follow from the machine, the GPUs and the other settings: recorded, for Compose alone too."""
     socket = stage_socket()
     machine = {"NIGHTREEL_DOCKER_SOCKET": str(socket), "NIGHTREEL_DOCKER_GID": str(socket.stat().st_gid)}
-    settings = _record({**machine, "COMPOSE_FILE": gpu.compose_file(settings)})
+    settings = _record({**machine, "COMPOSE_FILE": _compose_files(settings)})
     settings = _record(gpu.reckon(settings) if settings.gpu_devices else gpu.WITHOUT)
     return _record({"NIGHTREEL_PARALLELISM": str(settings.slots)})
+
+
+def _compose_files(settings: Settings) -> str:
+    archives = archives_file()
+    more = [str(archives.relative_to(REPOSITORY))] if write_compose_file(archives, settings.more_archives) else []
+    return ":".join([gpu.compose_file(settings), *more])
 
 
 def _record(found: Mapping[str, str]) -> Settings:
@@ -246,7 +268,9 @@ def _failure(settings: Settings, services: Sequence[str], log: Path) -> str:
 
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="make", description=__doc__)
-    parser.add_argument("command", choices=["up", "down", "restart", "status", "logs", "psql", "report", "gpu"])
+    parser.add_argument(
+        "command", choices=["up", "down", "restart", "status", "logs", "psql", "report", "gpu", "progress", "pause"]
+    )
     given, passed_on = parser.parse_known_args()
     ensure_engine()
     match given.command:
@@ -266,6 +290,10 @@ def _main() -> None:
             report(passed_on)
         case "gpu":
             gpu.inventory(load_settings(), passed_on)
+        case "progress":
+            show_backfills(passed_on)
+        case "pause":
+            switch_backfills(passed_on)
 
 
 if __name__ == "__main__":

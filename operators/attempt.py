@@ -58,6 +58,14 @@ class Attempt:
         attempt._begun_at = begun_at
         return attempt
 
+    @classmethod
+    def come_back(cls, context: Context, stage: Stage, aside_since: datetime) -> "Attempt":
+        """Go on with an attempt that stepped aside, and that was recorded as ended meanwhile; the wait is a phase."""
+        attempt = cls(task_key(context))
+        begin_attempt(attempt.database, attempt.task, stage, context["ti"].start_date)
+        attempt._add(Phase.ASIDE, aside_since, attempt._begun_at)
+        return attempt
+
     def pause(self) -> None:
         """The task is deferred: record what there is, another process goes on."""
         record_phases(self.database, self.task, self._phases)
@@ -176,3 +184,9 @@ def task_key(context: Context) -> TaskKey:
         map_index=running.map_index if running.map_index is not None else -1,
         try_number=running.try_number,
     )
+
+
+def first_try(context: Context) -> int:
+    """The number of this go's first try: clearing a task begins a new go, and numbers run on."""
+    running = context["ti"]
+    return max(1, running.max_tries - (context["task"].retries or 0) + 1)

@@ -12,7 +12,18 @@ from operators.queries import query
 from stage_contract.errors import ItemRejected
 from stage_contract.result import Rejection
 
-__all__ = ["Location", "Registered", "RegisteredAsset", "RejectedLocation", "find_media", "register", "resolve"]
+__all__ = [
+    "Location",
+    "Registered",
+    "RegisteredAsset",
+    "RejectedLocation",
+    "Sighting",
+    "find_media",
+    "look_at",
+    "register",
+    "resolve",
+    "write",
+]
 
 LOOK_UP_BATCH = 1_000
 
@@ -79,18 +90,18 @@ def register(
     registered: list[Registered] = []
     unwritten: list[Sighting] = []
     for location in locations:
-        sighting = _look_at(roots, location, known.get(location), progress)
+        sighting = look_at(roots, location, progress, known.get(location))
         registered.append(sighting.registered)
         unwritten.append(sighting)
         if sighting.was_hashed:
-            _write(database, unwritten)
+            write(database, unwritten)
             unwritten.clear()
-    _write(database, unwritten)
+    write(database, unwritten)
     return registered
 
 
 def resolve(database: Database, asset_ids: Sequence[str]) -> dict[str, Location]:
-    """Where each of these assets was seen last. An asset that the catalog does not know is left out."""
+    """Where each of these assets is, or was seen last. An asset that the catalog does not know is left out."""
     with transaction(database) as connection:
         rows = connection.execute(query("find_asset_locations"), {"asset_ids": list(asset_ids)})
         latest: dict[str, Location] = {}
@@ -111,9 +122,14 @@ def _find_known(database: Database, locations: Sequence[Location]) -> dict[Locat
     return known
 
 
-def _look_at(
-    roots: Mapping[str, Path], location: Location, known: KnownFile | None, progress: Progress | None
+def look_at(
+    roots: Mapping[str, Path], location: Location, progress: Progress | None = None, known: KnownFile | None = None
 ) -> Sighting:
+    """Hash a file, unless it is still the `known` one. What `progress` raises passes.
+
+    Raises:
+        ChoiceInvalid: the location names a root that is not in `roots`.
+    """
     seen_at = datetime.now(UTC)
     try:
         path = locate(roots, location)
@@ -128,7 +144,8 @@ def _look_at(
     return Sighting(asset, state, seen_at, was_hashed=still_known is None)
 
 
-def _write(database: Database, sightings: Sequence[Sighting]) -> None:
+def write(database: Database, sightings: Sequence[Sighting]) -> None:
+    """Put sightings in the catalog, all or none. A name that no index or text takes is left out."""
     # In order of their keys, so that two scans at once do not wait for each other in a circle.
     by_location = {s.registered.location: s for s in sightings if _is_storable(s.registered.location)}
     locations = [_location_row(by_location[location]) for location in sorted(by_location)]

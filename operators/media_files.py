@@ -18,6 +18,7 @@ from stage_contract.vocabulary import Reason
 
 BLOCK_BYTES = 8 * 1024 * 1024
 RECENT_NS = 2_000_000_000
+FAR_AHEAD_NS = 3_600_000_000_000
 TEMPORARY_SUFFIXES = (
     "~", ".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download", ".swp", ".lock",
 )  # fmt: skip
@@ -47,12 +48,19 @@ class FileState:
     mtime_ns: int
     inode: int
 
+    @classmethod
+    def of(cls, found: os.stat_result) -> "FileState":
+        """What the file system said of a file."""
+        return cls(found.st_size, found.st_mtime_ns, found.st_ino)
+
     def hash_holds(self, hashed: "FileState", hashed_at: datetime) -> bool:
         """Whether a hash taken of `hashed` then is still this file's.
 
-        A file written within two seconds of being hashed may have changed without a new time stamp.
+        A file written within two seconds of being hashed may have changed without a new time stamp. The same goes for
+        a time a little ahead, where a server's clock is fast; one that is more than an hour ahead was set on purpose.
         """
-        return self == hashed and int(hashed_at.timestamp()) * 1_000_000_000 - self.mtime_ns > RECENT_NS
+        age_ns = int(hashed_at.timestamp()) * 1_000_000_000 - self.mtime_ns
+        return self == hashed and (age_ns > RECENT_NS or age_ns < -FAR_AHEAD_NS)
 
 
 Progress = Callable[[Location, int, int], None]
@@ -76,10 +84,10 @@ def find_media(roots: Mapping[str, Path], root: str, path: str = "", pattern: st
         return [Location(root, start.relative_to(folder).as_posix())]
     found = []
     for parent, folders, files in os.walk(start, onerror=_warn):
-        folders[:] = [name for name in folders if not _is_passed_over(name)]
+        folders[:] = [name for name in folders if not is_passed_over(name)]
         for name in files:
             below = (Path(parent) / name).relative_to(start).as_posix()
-            if not _is_passed_over(name) and fnmatch.fnmatchcase(below.lower(), pattern.lower()):
+            if not is_passed_over(name) and fnmatch.fnmatchcase(below.lower(), pattern.lower()):
                 found.append(Location(root, (start.relative_to(folder) / below).as_posix()))
     return sorted(found)
 
@@ -117,7 +125,7 @@ def file_state(path: Path, location: Location) -> FileState:
         ItemRejected: it is gone.
     """
     try:
-        return _state(path.stat())
+        return FileState.of(path.stat())
     except OSError as error:
         raise ItemRejected(Reason.VANISHED, f"the file must be there: {location.shown!r} is gone") from error
 
@@ -132,14 +140,14 @@ def hash_file(path: Path, location: Location, progress: Progress | None = None) 
     try:
         # Not blocking, lest a pipe that took the file's place holds us up.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb", buffering=0) as file:
-            before = _state(os.fstat(file.fileno()))
+            before = FileState.of(os.fstat(file.fileno()))
             while block := file.read(BLOCK_BYTES):
                 digest.update(block)
                 done_bytes += len(block)
                 if progress:
                     progress(location, done_bytes, before.size_bytes)
-            after = _state(os.fstat(file.fileno()))
-        by_name = _state(path.stat())
+            after = FileState.of(os.fstat(file.fileno()))
+        by_name = FileState.of(path.stat())
     except FileNotFoundError as error:
         raise ItemRejected(Reason.VANISHED, f"the file must be there: {location.shown!r} is gone") from error
     except OSError as error:
@@ -151,6 +159,12 @@ def hash_file(path: Path, location: Location, progress: Progress | None = None) 
             f"({before.size_bytes} bytes before, {by_name.size_bytes} after); ask again when it is written",
         )
     return digest.hexdigest(), before
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a file or folder of this name is no media: hidden, temporary, or made by a system."""
+    lower = name.lower()
+    return lower.startswith((".", "~$")) or lower.endswith(TEMPORARY_SUFFIXES) or lower in SYSTEM_FOLDERS
 
 
 def _folder_of(roots: Mapping[str, Path], root: str) -> Path:
@@ -192,10 +206,6 @@ def _check_name(path: str) -> None:
         )
 
 
-def _state(found: os.stat_result) -> FileState:
-    return FileState(found.st_size, found.st_mtime_ns, found.st_ino)
-
-
 def _kind(mode: int) -> str:
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
@@ -209,11 +219,6 @@ def _unreadable(shown: str, error: OSError | RuntimeError) -> ItemRejected:
     else:
         why = error.strerror or str(error)
     return ItemRejected(Reason.UNREADABLE, f"a file must be readable: {shown!r} is not: {why}")
-
-
-def _is_passed_over(name: str) -> bool:
-    lower = name.lower()
-    return lower.startswith((".", "~$")) or lower.endswith(TEMPORARY_SUFFIXES) or lower in SYSTEM_FOLDERS
 
 
 def _warn(error: OSError) -> None:

@@ -137,9 +137,10 @@ def publish_run(database: Database, places: Folders, folder: RunFolder, dag_id: 
 def decide_fate(asset_id: str, stages: Sequence[Stage], indexes: Indexes) -> Fate:
     """What the stages' indexes say of one asset.
 
-    Failed when a stage failed or did not come to it; rejected when no stage after the probe found
-    anything it could use; otherwise done, with a word on what was missing.
+    Failed when a stage failed; left when none did, but one did not come to it; rejected when no stage after the
+    probe found anything it could use; otherwise done, with a word on what was missing.
     """
+    left: Fate | None = None
     rejections = []
     is_used = False
     for stage in stages:
@@ -148,13 +149,17 @@ def decide_fate(asset_id: str, stages: Sequence[Stage], indexes: Indexes) -> Fat
         index = indexes[stage]
         item = index.items.get(asset_id) if index else None
         if item is None:
-            return Fate(RunItemOutcome.FAILED, message=f"{stage} did not come to it; its task's log says why")
-        if item.outcome in (ItemOutcome.FAILED, ItemOutcome.LEFT):
+            left = left or Fate(RunItemOutcome.LEFT, message=f"{stage} did not come to it; its task's log says why")
+        elif item.outcome is ItemOutcome.FAILED:
             return Fate(RunItemOutcome.FAILED, message=f"{stage}: {item.message}")
-        if item.outcome is ItemOutcome.REJECTED:
+        elif item.outcome is ItemOutcome.LEFT:
+            left = left or Fate(RunItemOutcome.LEFT, message=f"{stage}: {item.message}")
+        elif item.outcome is ItemOutcome.REJECTED:
             rejections.append((stage, item))
         elif stage is not Stage.PROBE or tuple(stages) == (Stage.PROBE,):
             is_used = True
+    if left:
+        return left
     if rejections and not is_used:
         stage, item = rejections[0]
         return Fate(RunItemOutcome.REJECTED, item.reason, item.message)

@@ -41,15 +41,25 @@ def folders() -> Folders:
     Raises:
         SettingMissing: a host path is not set.
     """
-    roots = ("archive", "inbox")
+    host_roots = {
+        **{root: Path(required(f"NIGHTREEL_HOST_{root.upper()}")) for root in ("archive", "inbox")},
+        **more_archives(),
+    }
     return Folders(
-        media_roots={root: MEDIA_MOUNT / root for root in roots},
+        media_roots={root: MEDIA_MOUNT / root for root in host_roots},
         results=RESULTS_MOUNT,
         work=WORK_MOUNT,
-        host_media_roots={root: Path(required(f"NIGHTREEL_HOST_{root.upper()}")) for root in roots},
+        host_media_roots=host_roots,
         host_results=Path(required("NIGHTREEL_HOST_RESULTS")),
         host_work=Path(required("NIGHTREEL_HOST_WORK")),
     )
+
+
+def more_archives() -> dict[str, Path]:
+    """Archives beside the first, by their root's name: where they lie on the host. `make up` has checked them."""
+    given = os.environ.get("NIGHTREEL_MORE_ARCHIVES", "")
+    named = (part.partition("=") for part in given.split(",") if part)
+    return {root: Path(path) for root, _, path in named}
 
 
 def container_limits() -> ContainerLimits:
@@ -65,6 +75,15 @@ def container_limits() -> ContainerLimits:
     )
 
 
+def cpu_slots() -> int:
+    """Slots of pool `cpu`: stage containers on the CPU at a time.
+
+    Raises:
+        SettingMissing: it is not set.
+    """
+    return int(required("NIGHTREEL_CPU_SLOTS"))
+
+
 def stack_name() -> str:
     """Tells this deployment's containers from another's on the same engine.
 
@@ -72,6 +91,18 @@ def stack_name() -> str:
         SettingMissing: it is not set.
     """
     return required("NIGHTREEL_STACK")
+
+
+def whole_seconds(name: str) -> int:
+    """A setting that is a number of seconds, 0 or more.
+
+    Raises:
+        SettingMissing: it is not set, or is none.
+    """
+    value = required(name)
+    if not value.isdecimal():
+        raise SettingMissing(f"{name} must be a whole number of seconds: it is {value!r}; change it in .env")
+    return int(value)
 
 
 def required(name: str) -> str:

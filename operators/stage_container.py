@@ -100,8 +100,10 @@ class StageContainer:
             "true` on the host, and mend the driver or NVIDIA's container toolkit"
         )
 
-    def follow(self, say: Callable[[str], None], is_given_up: Callable[[], bool]) -> EndedContainer:
-        """Pass its log on until it ends.
+    def follow(
+        self, say: Callable[[str], None], is_given_up: Callable[[], bool], look: Callable[[], None] = lambda: None
+    ) -> EndedContainer:
+        """Pass its log on until it ends. `look` is called about twice a second while it runs.
 
         Raises:
             ContainerRemoved: it is gone.
@@ -111,6 +113,7 @@ class StageContainer:
         reader.start()
         while reader.is_alive():
             reader.join(LOOK_EVERY_S)
+            look()
             if is_given_up() and reader.is_alive():
                 raise ContainerStuck(f"container {self.container_id} does not end: its process hangs in the kernel")
         try:

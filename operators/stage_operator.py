@@ -5,16 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow.providers.docker.operators.docker import DockerOperator
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from pydantic import ValidationError
 
-from operators.attempt import Attempt
+from operators.attempt import Attempt, first_try, task_key
 from operators.container import (
-    CPU,
     DEVICE_LABEL,
     STAGE_USER,
     ContainerIdentity,
@@ -23,8 +22,11 @@ from operators.container import (
     mounts,
     restrictions,
 )
+from operators.device_hold import DeviceHold
 from operators.gpu.device_notes import note_devices
 from operators.links import OutputsLink
+from operators.right_of_way import MustStandAside, RightOfWay, note_aside
+from operators.room_trigger import RoomTrigger
 from operators.routing import INPUTS, DevicePolicy, equal_variants, image_for
 from operators.settings import Folders, container_limits, folders, stack_name
 from operators.shard import RunFolder, StageIndex, StageItem
@@ -37,8 +39,9 @@ from operators.stage_container import (
     StageContainer,
     remove_container,
 )
-from operators.stage_image import inspect_stage_image
+from operators.stage_image import find_build
 from operators.stage_plan import (
+    OF_ONE_CONTAINER,
     STOPPED_FILE,
     Action,
     AttemptOutcome,
@@ -54,9 +57,10 @@ from operators.stage_plan import (
     set_aside_killers,
     without_container,
 )
+from operators.urgency_store import Asker
 from stage_contract.phases import PHASES_FILE, read_phases
 from stage_contract.request import StageRequest
-from stage_contract.resources import DEFAULT_COMPUTE_TYPE, SMALLER_COMPUTE_TYPE, default_batch_size
+from stage_contract.resources import default_batch_size
 from stage_contract.result import OUTCOME_FILE, StageOutcome
 from stage_contract.vocabulary import DeviceFault, ExitCode, ItemOutcome, Phase, Stage, Variant
 from stage_contract.workspace import write_durably
@@ -71,32 +75,7 @@ class Work:
     places: Folders
     run_folder: RunFolder
     container: StageContainer
-
-
-class DeviceHold:
-    """The device that a container computes on, for as long as it runs. This one is the CPU: nothing to hold."""
-
-    device = CPU
-    need_mib = 0
-
-    @property
-    def lost(self) -> Verdict | None:
-        """The verdict on the task when the device may not be used any more; none while it may."""
-        return None
-
-    @property
-    def is_given_up(self) -> bool:
-        """Whether the container was stopped for a lost device, and has had its time to end."""
-        return False
-
-    def attend(self, container: StageContainer) -> None:
-        """This container is about to start, or runs already."""
-
-    def confirm(self) -> None:
-        """The container runs."""
-
-    def conclude(self, verdict: Verdict, fault: DeviceFault | None) -> None:
-        """The container has ended: what that says of the device."""
+    way: RightOfWay
 
 
 class StageOperator(DockerOperator):
@@ -104,7 +83,8 @@ class StageOperator(DockerOperator):
 
     Assets with a complete result are not processed again; when all have one, no container starts.
     The container outlives the death of this process, and the retry joins it. Cancelling the task, or
-    its time-out, removes the container.
+    its time-out, removes the container. For urgent runs it makes room: it waits before it begins, and a container
+    that runs ends after the item it is on. Then the task is deferred, and goes on in the same try.
 
     :param stage: what to run, for instance ``audio.transcribe``.
     :param device_policy: ``auto``, ``cpu`` or ``gpu`` (templated).
@@ -147,8 +127,19 @@ class StageOperator(DockerOperator):
             AirflowSkipException: there is nothing to do, or every asset was rejected.
             AirflowFailException: a retry would not help.
             AirflowException: a retry may help.
+            TaskDeferred: others go first; `resume` goes on.
         """
-        attempt = Attempt.begin(context, self.stage)
+        return self._carry_out(Attempt.begin(context, self.stage), context)
+
+    def resume(self, context: Context, event: Any, aside_since: str) -> str:
+        """There is room again. What was finished before is found complete; raises and returns what `execute` does."""
+        attempt = Attempt.come_back(context, self.stage, datetime.fromisoformat(aside_since))
+        note_aside(
+            attempt.task, f"stood aside from {aside_since[11:19]} to {datetime.now(UTC):%H:%M:%S} UTC, and went on"
+        )
+        return self._carry_out(attempt, context)
+
+    def _carry_out(self, attempt: Attempt, context: Context) -> str:
         try:
             verdict, items = self._run_shard(attempt, context)
         except BaseException as error:  # a time-out is none of Exception's
@@ -170,7 +161,8 @@ class StageOperator(DockerOperator):
             reason = "there is no shard: find_assets did not end" if shard is None else "not asked for in this run"
             return Verdict(Action.SKIP, AttemptOutcome.DONE, f"{self.stage}: {reason}"), {}
         identity = ContainerIdentity(stack_name(), attempt.task)
-        self.work = work = Work(attempt, identity, places, run_folder, StageContainer(self.cli, identity))
+        way = RightOfWay(attempt.database, Asker(attempt.task, self.stage, self.variant))
+        self.work = work = Work(attempt, identity, places, run_folder, StageContainer(self.cli, identity), way)
         found = work.container.find()
         with attempt.phase(Phase.PREPARE):
             self._end_predecessor(work)
@@ -185,8 +177,10 @@ class StageOperator(DockerOperator):
         if found is None and not plan.waiting:
             verdict = without_container(self.stage, items)
         else:
-            with self._hold_device(work, build, found) as hold:
-                verdict, made = self._run_container(work, hold, build, plan, found)
+            try:
+                verdict, made = self._run_or_stand_aside(work, build, plan, found)
+            except MustStandAside as aside:
+                verdict, made = Verdict(Action.STEP_ASIDE, AttemptOutcome.STEPPED_ASIDE, str(aside)), {}
             not_asked = {
                 item.asset_id: StageItem(fingerprint=item.fingerprint, outcome=ItemOutcome.LEFT, message="not begun")
                 for item in plan.waiting
@@ -216,25 +210,33 @@ class StageOperator(DockerOperator):
         except (ValueError, ValidationError) as error:
             raise AirflowFailException(str(error)) from error
         self.image = image_for(self.stage, self.variant)
-        own = self._build(self.variant, parameters)
+        own = find_build(self.cli, self.stage, self.variant, parameters)
         if own is None:
             raise AirflowFailException(
                 f"the engine must hold the stage's image: {self.image} is missing; build it with `make images`"
             )
-        others = [self._build(variant, parameters) for variant in equal_variants(self.stage, self.variant, policy)]
+        equal = equal_variants(self.stage, self.variant, policy)
+        others = [find_build(self.cli, self.stage, variant, parameters) for variant in equal]
         return own, [build for build in others if build]
-
-    def _build(self, variant: Variant, parameters: Mapping[str, Any]) -> Build | None:
-        image = inspect_stage_image(self.cli, self.stage, variant)
-        if image is None:
-            return None
-        kind = (self.stage, variant)
-        return StageChoice(self.stage, DEFAULT_COMPUTE_TYPE[kind], parameters, SMALLER_COMPUTE_TYPE.get(kind)), image
 
     @contextlib.contextmanager
     def _hold_device(self, work: Work, build: Build, found: FoundContainer | None) -> Iterator[DeviceHold]:
         """The device to compute on, held until the block ends."""
         yield DeviceHold()
+
+    def _run_or_stand_aside(
+        self, work: Work, build: Build, plan: StagePlan, found: FoundContainer | None
+    ) -> tuple[Verdict, dict[str, StageItem]]:
+        """Run or join the container, unless others go first; one that runs already is asked to end.
+
+        Raises:
+            MustStandAside: it must not begin now.
+        """
+        if found is None:
+            work.way.require()
+        with self._hold_device(work, build, found) as hold:
+            verdict, made = self._run_container(work, hold, build, plan, found)
+        return work.way.explain(verdict), made
 
     def _run_container(
         self, work: Work, hold: DeviceHold, build: Build, plan: StagePlan, found: FoundContainer | None
@@ -262,6 +264,9 @@ class StageOperator(DockerOperator):
         request = self._request(work, hold, build[0], plan)
         folder = work.run_folder.attempt(request.task)
         folder.mkdir(parents=True, exist_ok=True)
+        for name in OF_ONE_CONTAINER:
+            # The same try may have had a container before it stepped aside.
+            (folder / name).unlink(missing_ok=True)
         write_durably(folder / "request.json", request.model_dump_json(indent=1))
         for item in request.items:
             (work.places.results / "assets" / item.asset_id / self.stage).mkdir(parents=True, exist_ok=True)
@@ -313,7 +318,9 @@ class StageOperator(DockerOperator):
             raise AirflowFailException("a container must have a folder before it is followed")
         ended: EndedContainer | None = None
         try:
-            ended = work.container.follow(lambda line: self.log.info("%s", line), lambda: hold.is_given_up)
+            ended = work.container.follow(
+                lambda line: self.log.info("%s", line), lambda: hold.is_given_up, lambda: work.way.attend(folder)
+            )
             attempt.exit_code = ended.exit_code
         except ContainerRemoved as error:
             reason = "the task was cancelled" if self.cancelled else "somebody removed the container"
@@ -344,6 +351,15 @@ class StageOperator(DockerOperator):
                 raise AirflowException(verdict.message)
             case Action.FAIL:
                 raise AirflowFailException(verdict.message)
+            case Action.STEP_ASIDE:
+                return self._wait_for_room(context, verdict)
+
+    def _wait_for_room(self, context: Context, verdict: Verdict) -> NoReturn:
+        """Give the slot back until there is room. Nothing is left behind that a cancelled task would have to remove."""
+        asker = Asker(task_key(context), self.stage, self.variant)
+        aside_since = datetime.now(UTC).isoformat()
+        note_aside(asker.task, f"waits: {verdict.message}")
+        self.defer(trigger=RoomTrigger.of(asker), method_name=self.resume.__name__, kwargs={"aside_since": aside_since})
 
     def on_kill(self) -> None:
         """Cancelled or out of time: the container goes, within the supervisor's window."""
@@ -380,9 +396,3 @@ def _judge(
 def _read_outcome(folder: Path) -> StageOutcome | None:
     path = folder / OUTCOME_FILE
     return StageOutcome.model_validate_json(path.read_bytes()) if path.exists() else None
-
-
-def first_try(context: Context) -> int:
-    """The number of this go's first try: clearing a task begins a new go, and numbers run on."""
-    running = context["ti"]
-    return max(1, running.max_tries - (context["task"].retries or 0) + 1)

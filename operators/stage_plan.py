@@ -14,15 +14,18 @@ from operators.shard import USABLE, Shard, StageIndex, StageItem
 from stage_contract.fingerprint import fingerprint
 from stage_contract.models import ModelRef
 from stage_contract.parameters import PARAMETERS
+from stage_contract.phases import PHASES_FILE
 from stage_contract.request import RequestItem
 from stage_contract.result import OUTCOME_FILE, StageOutcome, read_result, result_dir
-from stage_contract.runner import CURRENT_ITEM_FILE
+from stage_contract.runner import CURRENT_ITEM_FILE, STEP_ASIDE_FILE
 from stage_contract.vocabulary import ExitCode, ItemOutcome, Stage
 
 FIRST_DOCKER_CODE = 126
 DEATHS_BEFORE_GIVING_UP = 2
 STOPPED_FILE = "stopped"
 """Left in a try's folder by whoever stops its container on purpose."""
+OF_ONE_CONTAINER = (OUTCOME_FILE, PHASES_FILE, CURRENT_ITEM_FILE, STEP_ASIDE_FILE, STOPPED_FILE)
+"""Files of a try's folder that speak of one container, and must not be taken for the next one's."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,13 @@ class StagePlan:
 
 
 class Action(StrEnum):
-    """What becomes of the Airflow task."""
+    """What becomes of the Airflow task. `step_aside`: it is deferred, and goes on in the same try."""
 
     SUCCEED = "succeed"
     SKIP = "skip"
     RETRY = "retry"
     FAIL = "fail"
+    STEP_ASIDE = "step_aside"
 
 
 class AttemptOutcome(StrEnum):
@@ -117,7 +121,7 @@ def plan_stage(
         inputs = usable_inputs(item.asset_id, choice.stage, upstream)
         if inputs is None:
             continue
-        names = [name for one in (build, *others) for name in _fingerprints(one, inputs)]
+        names = [name for one in (build, *others) for name in build_fingerprints(one, inputs)]
         found = _first_complete(results, item.asset_id, choice.stage, names)
         if found:
             complete[item.asset_id] = found
@@ -136,7 +140,7 @@ def plan_stage(
     return StagePlan(complete, tuple(waiting))
 
 
-def _fingerprints(build: Build, inputs: Mapping[Stage, str]) -> list[str]:
+def build_fingerprints(build: Build, inputs: Mapping[Stage, str]) -> list[str]:
     """The fingerprint of what a build makes as asked, then of what it makes in its smaller compute type."""
     choice, image = build
     compute_types = [choice.compute_type, *filter(None, [choice.smaller_compute_type])]
@@ -239,7 +243,7 @@ def judge(exit_code: int, outcome: StageOutcome | None, out_of_memory: bool, ite
         case ExitCode.ALL_REJECTED:
             return Verdict(Action.SKIP, AttemptOutcome.REJECTED, told)
         case ExitCode.STEPPED_ASIDE:
-            return Verdict(Action.RETRY, AttemptOutcome.STEPPED_ASIDE, told)
+            return Verdict(Action.STEP_ASIDE, AttemptOutcome.STEPPED_ASIDE, told)
         case ExitCode.TRANSIENT:
             return Verdict(Action.RETRY, AttemptOutcome.TRANSIENT, told)
         case ExitCode.DEVICE_FAILED:

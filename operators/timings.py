@@ -24,7 +24,7 @@ class UnknownKeyError(NightreelError):
 
 
 class RunOutcome(StrEnum):
-    """How a run stands. `left`: urgent work came first. Rejected items count as done."""
+    """How a run stands. `left`: some items were not come to. `cancelled`: Airflow ended it. Rejected counts as done."""
 
     RUNNING = "running"
     DONE = "done"

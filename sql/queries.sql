@@ -48,14 +48,156 @@ on conflict (root, path) do update set
     inode = excluded.inode,
     seen_at = excluded.seen_at,
     rejection_reason = excluded.rejection_reason,
-    rejection_message = excluded.rejection_message;
+    rejection_message = excluded.rejection_message,
+    vanished_at = null;
 
 -- name: find_asset_locations
--- Where these assets were last seen, the latest sighting first.
+-- Where these assets were last seen: what is still there first, then the latest sighting.
 select asset_id, root, path, size_bytes, mtime_ns
 from media_location
 where asset_id = any(cast(:asset_ids as text[]))
-order by asset_id, seen_at desc, root, path;
+order by asset_id, vanished_at is null desc, seen_at desc, root, path;
+
+
+-- Scan ------------------------------------------------------------------------------------------------------------
+
+-- name: create_scan_sighting
+-- What a walk saw. The tables of a scan are its session's own: they are gone with it, and need no clearing up.
+create temporary table if not exists scan_sighting (
+    root text not null,
+    path text not null,
+    size_bytes bigint,
+    mtime_ns numeric(30),
+    inode numeric(20)
+);
+
+-- name: create_scan_change
+-- What is to be hashed, in the order in which that is done.
+create temporary table if not exists scan_change (
+    change_id bigint generated always as identity primary key,
+    root text not null,
+    path text not null,
+    size_bytes bigint,
+    mtime_ns numeric(30),
+    is_new_place boolean not null
+);
+
+-- name: create_scan_missing
+-- What the catalog has below the folders that were walked, and the walk did not see.
+create temporary table if not exists scan_missing (
+    missing_id bigint generated always as identity primary key,
+    root text not null,
+    path text not null
+);
+
+-- name: index_scan_sightings
+-- After the rows are there, which is cheaper. Tables that no statistics were taken of are joined by an index at worst.
+create index if not exists scan_sighting_place on scan_sighting (root, path);
+
+-- name: index_scan_changes
+create index if not exists scan_change_place on scan_change (root, path);
+
+-- name: empty_scan_tables
+truncate scan_sighting, scan_change, scan_missing;
+
+-- name: copy_scan_sightings
+copy scan_sighting (root, path, size_bytes, mtime_ns, inode) from stdin;
+
+-- name: find_scan_changes
+-- A time stamp from shortly before the file was hashed, or a little ahead, proves nothing.
+insert into scan_change (root, path, size_bytes, mtime_ns, is_new_place)
+select s.root, s.path, s.size_bytes, s.mtime_ns, l.root is null
+from scan_sighting as s
+left join media_location as l using (root, path)
+cross join lateral (select floor(extract(epoch from l.seen_at)) * 1000000000 - s.mtime_ns as age_ns) as hashed
+where (
+    l.asset_id is not null
+    and (l.size_bytes, l.mtime_ns, l.inode) = (s.size_bytes, s.mtime_ns, s.inode)
+    and (hashed.age_ns > :recent_ns or hashed.age_ns < -cast(:far_ahead_ns as bigint))
+) is not true
+order by s.root, s.path;
+
+-- name: count_scan_changes
+select count(*) as files, coalesce(sum(size_bytes), 0) as bytes from scan_change;
+
+-- name: mark_returned
+-- Rows are locked in the order of their keys, here and below, so that two scans do not wait for each other in a circle.
+with returned as (
+    select l.root, l.path
+    from media_location as l
+    join scan_sighting as s using (root, path)
+    where l.vanished_at is not null
+        and not exists (select from scan_change as c where (c.root, c.path) = (s.root, s.path))
+    order by l.root, l.path
+    for no key update of l
+)
+update media_location as l set vanished_at = null, seen_at = :seen_at
+from returned
+where (l.root, l.path) = (returned.root, returned.path);
+
+-- name: list_scan_changes
+select change_id, root, path, mtime_ns, is_new_place
+from scan_change
+where change_id > :after
+order by change_id
+limit :most;
+
+-- name: find_known_assets
+select asset_id from media_asset where asset_id = any(cast(:asset_ids as text[]));
+
+-- name: knows_location_below
+-- Whether the catalog has a file at this path, or one in the folder of that name; an empty path is the root.
+select exists (
+    select from media_location
+    where root = :root
+        and (vanished_at is null or :vanished_too)
+        and (path = :path or path ~>=~ :below and path ~<~ :beyond)
+);
+
+-- name: find_scan_missing
+insert into scan_missing (root, path)
+select l.root, l.path
+from media_location as l
+where l.root = :root
+    and l.vanished_at is null
+    and (l.path = :path or l.path ~>=~ :below and l.path ~<~ :beyond)
+    and not exists (select from scan_sighting as s where (s.root, s.path) = (l.root, l.path))
+order by l.root, l.path;
+
+-- name: list_scan_missing
+select missing_id, root, path from scan_missing where missing_id > :after order by missing_id limit :most;
+
+-- name: mark_vanished
+with gone as (
+    select l.root, l.path
+    from media_location as l
+    join unnest(cast(:roots as text[]), cast(:paths as text[])) as asked (root, path) using (root, path)
+    where l.vanished_at is null
+    order by l.root, l.path
+    for no key update of l
+)
+update media_location as l set vanished_at = :vanished_at
+from gone
+where (l.root, l.path) = (gone.root, gone.path);
+
+-- name: begin_scan
+insert into archive_scan (folders, started_at) values (cast(:folders as text[]), :started_at) returning scan_id;
+
+-- name: save_scan
+update archive_scan set
+    finished_at = :finished_at,
+    files_found = :files_found,
+    files_unchanged = :files_unchanged,
+    files_hashed = :files_hashed,
+    bytes_hashed = :bytes_hashed,
+    files_known_content = :files_known_content,
+    files_being_written = :files_being_written,
+    files_rejected = :files_rejected,
+    files_vanished = :files_vanished,
+    files_returned = :files_returned,
+    is_complete = :is_complete,
+    message = :message
+where scan_id = :scan_id;
 
 
 -- Runs and timings ------------------------------------------------------------------------------------------------
@@ -103,7 +245,7 @@ where (dag_id, run_id, task_id, map_index) = (:dag_id, :run_id, :task_id, :map_i
     and outcome = 'running';
 
 -- name: begin_attempt
--- The same try may begin again after a deferral: it keeps its first start.
+-- The same try may begin again after a deferral: it keeps its first start, and starts a container of its own.
 insert into stage_attempt (
     dag_id, run_id, task_id, map_index, try_number, stage, upstream_finished_at, started_at, outcome
 ) values (
@@ -115,6 +257,7 @@ on conflict (dag_id, run_id, task_id, map_index, try_number) do update set
     started_at = least(excluded.started_at, stage_attempt.started_at),
     finished_at = null,
     outcome = 'running',
+    joined_try_number = null,
     message = '';
 
 -- name: describe_attempt
@@ -531,6 +674,532 @@ where (dag_id, run_id) = (:dag_id, :run_id)
 order by decided_at, task_id, map_index, try_number;
 
 
+-- Backfill: plan --------------------------------------------------------------------------------------------------
+
+-- name: recent_item_work
+-- What the latest attempts of each stage and variant that ended in order took for each asset that they finished.
+with
+attempt as (
+    select a.*
+    from unnest(cast(:stages as text[]), cast(:variants as text[])) as kind (stage, variant)
+    cross join lateral (
+        select dag_id, run_id, task_id, map_index, try_number, stage, variant
+        from stage_attempt
+        where stage = kind.stage and variant = kind.variant and outcome in ('done', 'stepped_aside')
+        order by started_at desc
+        limit :attempts
+    ) as a
+),
+item as (
+    select
+        a.stage, a.variant, p.asset_id, sum(p.duration_s) as work_s,
+        row_number() over (partition by a.stage, a.variant order by max(p.started_at) desc) as age
+    from attempt as a
+    join phase_report as p using (dag_id, run_id, task_id, map_index, try_number)
+    where p.kind = 'work' and p.asset_id is not null
+    group by a.stage, a.variant, p.dag_id, p.run_id, p.task_id, p.map_index, p.try_number, p.asset_id
+    having bool_and(p.outcome = 'done')
+)
+select i.stage, i.variant, m.duration_s, i.work_s
+from item as i
+join media_asset as m using (asset_id)
+where i.age <= :items
+    and m.duration_s is not null
+    and exists (
+        select from stage_result as r where r.asset_id = i.asset_id and r.stage = i.stage and r.status = 'done'
+    );
+
+-- name: recent_container_overhead
+-- What each of the latest attempts that started a container cost besides its work.
+select a.stage, a.variant, sum(p.duration_s) as overhead_s
+from unnest(cast(:stages as text[]), cast(:variants as text[])) as kind (stage, variant)
+cross join lateral (
+    select dag_id, run_id, task_id, map_index, try_number, stage, variant
+    from stage_attempt
+    where stage = kind.stage and variant = kind.variant and outcome = 'done'
+    order by started_at desc
+    limit :attempts
+) as a
+join phase_report as p using (dag_id, run_id, task_id, map_index, try_number)
+where p.kind = 'overhead'
+group by a.stage, a.variant, p.dag_id, p.run_id, p.task_id, p.map_index, p.try_number
+having bool_or(p.phase = 'container_start');
+
+-- name: recent_shard_times
+-- From asking for the run to its end, and the work and overhead recorded in it, of the latest shards that ended well.
+select extract(epoch from r.finished_at - s.launched_at)::double precision as wall_s, busy.busy_s
+from backfill_shard as s
+join processing_run as r using (dag_id, run_id)
+cross join lateral (
+    select
+        sum(p.duration_s) filter (where p.kind in ('work', 'overhead')) as busy_s,
+        bool_or(p.phase = 'aside') as stepped_aside
+    from phase_report as p
+    where (p.dag_id, p.run_id) = (s.dag_id, s.run_id)
+) as busy
+where s.outcome = 'done' and r.finished_at > s.launched_at and busy.busy_s > 0 and not busy.stepped_aside
+order by s.shard_id desc
+limit :shards;
+
+-- name: media_densities
+-- Medians of bytes per second of media by the ending of the file's name, and over all.
+with probed as (
+    select m.size_bytes / m.duration_s as bytes_per_s, lower(coalesce(l.ending, '')) as ending
+    from (
+        select asset_id, size_bytes, duration_s
+        from media_asset
+        where duration_s > 0 and size_bytes > 0
+        order by asset_id
+        limit :sample
+    ) as m
+    cross join lateral (
+        select substring(path from '[^/](\.[^./]+)$') as ending from media_location where asset_id = m.asset_id limit 1
+    ) as l
+)
+select
+    case when grouping(ending) = 1 then cast(:over_all as text) else ending end as ending,
+    percentile_cont(0.5) within group (order by bytes_per_s) as bytes_per_s
+from probed
+group by rollup (ending)
+having count(*) >= :fewest and (grouping(ending) = 1 or ending <> '');
+
+-- name: reckon_in_bulk
+-- For the statements of this transaction that read whole tables: as they are read to the end, through a cursor too.
+select
+    set_config('cursor_tuple_fraction', '1', true),
+    set_config('work_mem', '64MB', true),
+    set_config('jit', 'off', true);
+
+-- name: find_backlog
+-- Assets in scope that lack a current result of a stage, and of which stages. asset_ids go before ranges of paths,
+-- which are compared byte by byte. A rejection is a result; it excuses the stages that read it, directly or not.
+-- All that is known of an asset meets in one grouping, which takes no longer when the planner misjudges the tables.
+with
+scope as (
+    select l.asset_id, l.root, l.path, l.mtime_ns
+    from unnest(cast(:roots as text[]), cast(:paths as text[]), cast(:path_ends as text[])) as r (root, path, path_end)
+    join media_location as l on l.root = r.root and l.path ~>=~ r.path and l.path ~<~ r.path_end
+    where l.vanished_at is null and l.asset_id is not null
+    union all
+    select l.asset_id, l.root, l.path, l.mtime_ns
+    from unnest(cast(:asset_ids as text[])) as asked (asset_id)
+    join media_location as l using (asset_id)
+    where l.vanished_at is null
+),
+fact as (
+    select
+        s.asset_id, s.path, s.mtime_ns, f.root is not null as goes_first, null as has, true as is_found, false as is_out,
+        s.root || '/' || s.path as name
+    from scope as s
+    left join unnest(
+        cast(:first_roots as text[]), cast(:first_paths as text[]), cast(:first_path_ends as text[])
+    ) as f (root, path, path_end) on s.root = f.root and s.path ~>=~ f.path and s.path ~<~ f.path_end
+    union all
+    select
+        asset_id, null, null, false, array_agg(cast(stage as text)), false,
+        count(*) = cardinality(cast(:stages as text[])), null
+    from (
+        select distinct asset_id, stage
+        from stage_result
+        where fingerprint = any(cast(:fingerprints as text[])) or stage = any(cast(:any_stages as text[]))
+    ) as result
+    group by asset_id
+    union all
+    select asset_id, null, null, false, null, false, true, null
+    from backfill_item
+    where backfill_id = :backfill_id or (shard_id is not null and outcome is null)
+    union all
+    select asset_id, null, null, false, null, false, true, null
+    from asset_failure
+    where not cast(:retry_parked as boolean) and (not_before is null or not_before > :now)
+),
+candidate as (
+    select
+        asset_id, min(path) as path, min(mtime_ns) as mtime_ns, bool_or(goes_first) as goes_first, max(has) as has,
+        array_agg(name) filter (where is_found) as names
+    from fact
+    group by asset_id
+    having bool_or(is_found) and not bool_or(is_out)
+)
+select
+    c.asset_id, c.path, c.names, c.mtime_ns, c.goes_first, m.size_bytes, m.duration_s, m.has_audio, m.has_video, lacking.stages
+from candidate as c
+join media_asset as m using (asset_id)
+cross join lateral (
+    select array_agg(latest.stage) as stages
+    from (
+        select distinct on (stage) stage, status
+        from stage_result
+        where asset_id = c.asset_id
+            and stage = any(c.has)
+            and (fingerprint = any(cast(:fingerprints as text[])) or stage = any(cast(:any_stages as text[])))
+        order by stage, published_at desc
+    ) as latest
+    where latest.status = 'rejected'
+) as rejected
+cross join lateral (
+    select array_agg(wanted.stage) as stages
+    from unnest(cast(:stages as text[])) as wanted (stage)
+    where wanted.stage <> all(coalesce(c.has, '{}'))
+        and wanted.stage not in (
+            select reads.reader
+            from unnest(cast(:readers as text[]), cast(:read_stages as text[])) as reads (reader, stage)
+            where reads.stage = any(rejected.stages)
+        )
+) as lacking
+where lacking.stages is not null;
+
+-- name: add_backfill_items
+-- Columns come as arrays of the same length; the stages of each asset as one text with commas.
+insert into backfill_item (
+    backfill_id, asset_id, goes_first, order_key, media_s, is_media_s_known, has_audio, has_video, stages, expected_s
+)
+select
+    :backfill_id, item.asset_id, item.goes_first, item.order_key, item.media_s, item.is_media_s_known, item.has_audio,
+    item.has_video, string_to_array(item.stages, ','), item.expected_s
+from unnest(
+    cast(:asset_ids as text[]), cast(:first as boolean[]), cast(:order_keys as double precision[]),
+    cast(:media_s as double precision[]), cast(:known as boolean[]), cast(:with_audio as boolean[]),
+    cast(:with_video as boolean[]), cast(:stages as text[]), cast(:expected_s as double precision[])
+) as item (asset_id, goes_first, order_key, media_s, is_media_s_known, has_audio, has_video, stages, expected_s)
+on conflict (backfill_id, asset_id) do nothing;
+
+-- name: backlog_totals
+-- What of a plan is in no shard.
+select
+    count(*) as assets,
+    count(*) filter (where not is_media_s_known) as guessed,
+    coalesce(sum(media_s), 0) as media_s,
+    coalesce(sum(media_s) filter (where not is_media_s_known), 0) as guessed_media_s,
+    coalesce(sum(expected_s), 0) as expected_s
+from backfill_item
+where backfill_id = :backfill_id and shard_id is null;
+
+
+-- Backfill: night -------------------------------------------------------------------------------------------------
+
+-- name: open_backfill
+-- A run that is cleared and goes again takes its new hours; what was planned stays.
+insert into backfill (dag_id, run_id, scope, wanted, opens_at, closes_at)
+values (:dag_id, :run_id, cast(:scope as jsonb), cast(:wanted as jsonb), :opens_at, :closes_at)
+on conflict (dag_id, run_id) do update set
+    scope = excluded.scope,
+    wanted = excluded.wanted,
+    opens_at = excluded.opens_at,
+    closes_at = excluded.closes_at,
+    scan_id = null,
+    is_planned = false,
+    finished_at = null,
+    report = null
+returning backfill_id;
+
+-- name: find_backfill
+select backfill_id, dag_id, run_id, scope, wanted, opens_at, closes_at, scan_id, is_planned, finished_at, report
+from backfill
+where backfill_id = :backfill_id;
+
+-- name: find_backfill_of_run
+select backfill_id from backfill where (dag_id, run_id) = (:dag_id, :run_id);
+
+-- name: list_open_backfills
+select backfill_id, dag_id, run_id from backfill where finished_at is null order by backfill_id;
+
+-- name: latest_backfill
+select backfill_id from backfill order by backfill_id desc limit 1;
+
+-- name: set_backfill_scan
+update backfill set scan_id = :scan_id where backfill_id = :backfill_id;
+
+-- name: set_backfill_planned
+update backfill set is_planned = true where backfill_id = :backfill_id;
+
+-- name: finish_backfill
+update backfill set finished_at = :finished_at, report = cast(:report as jsonb) where backfill_id = :backfill_id;
+
+-- name: try_lock_backfill
+-- Whether this transaction is now the only one that goes on with the backfill.
+select pg_try_advisory_xact_lock(hashtext('nightreel.backfill'), cast(:backfill_id as integer));
+
+-- name: lock_claims
+-- Assets are claimed by one backfill at a time, so that two never want the same.
+select pg_advisory_xact_lock(hashtext('nightreel.claims'));
+
+-- name: list_waiting_items
+-- In the order in which they go. What another backfill has in a shard and what is nowhere any more is passed over.
+select i.asset_id, i.media_s, i.is_media_s_known, i.has_audio, i.has_video, i.stages
+from backfill_item as i
+where i.backfill_id = :backfill_id
+    and i.shard_id is null
+    and not exists (
+        select from backfill_item as claimed
+        where claimed.asset_id = i.asset_id and claimed.shard_id is not null and claimed.outcome is null
+    )
+    and exists (select from media_location as l where l.asset_id = i.asset_id and l.vanished_at is null)
+order by i.goes_first desc, i.order_key, i.asset_id
+limit :most;
+
+-- name: add_shard
+-- The run's id holds the shard's, so the number is drawn first. Airflow keeps the prefix backfill__ to itself.
+with drawn as (
+    select nextval(pg_get_serial_sequence('backfill_shard', 'shard_id')) as shard_id
+)
+insert into backfill_shard (
+    shard_id, backfill_id, dag_id, run_id, planned_at, expected_s, longest_s, media_s
+)
+overriding system value
+select
+    drawn.shard_id, :backfill_id, :dag_id,
+    format('shard__%s_%s', cast(:backfill_id as bigint), drawn.shard_id),
+    :planned_at, :expected_s, :longest_s, :media_s
+from drawn
+returning shard_id, run_id;
+
+-- name: claim_items
+update backfill_item set shard_id = :shard_id
+where backfill_id = :backfill_id and shard_id is null and asset_id = any(cast(:asset_ids as text[]));
+
+-- name: list_shards_under_way
+-- Those of this backfill, and those that one which is over left behind.
+select
+    s.shard_id, s.backfill_id, s.dag_id, s.run_id, s.planned_at, s.launched_at, s.expected_s, s.longest_s, s.media_s,
+    b.scope
+from backfill_shard as s
+join backfill as b using (backfill_id)
+where s.ended_at is null and (s.backfill_id = :backfill_id or b.finished_at is not null)
+order by s.shard_id;
+
+-- name: count_shards_under_way
+select count(*) from backfill_shard where ended_at is null;
+
+-- name: list_shard_assets
+select asset_id from backfill_item where shard_id = :shard_id order by asset_id;
+
+-- name: mark_shard_launched
+update backfill_shard set launched_at = :launched_at
+where shard_id = :shard_id and launched_at is null and ended_at is null;
+
+-- name: lock_shard
+-- No row when the shard has ended.
+select shard_id from backfill_shard where shard_id = :shard_id and ended_at is null for no key update;
+
+-- name: read_shard_outcomes
+-- What its run made of each asset; null where the run has no word on it.
+select i.backfill_id, i.asset_id, i.returns, found.outcome, coalesce(found.message, '') as message
+from backfill_item as i
+join backfill_shard as s on s.shard_id = i.shard_id
+left join lateral (
+    select r.outcome, r.message
+    from run_item as r
+    where (r.dag_id, r.run_id, r.asset_id) = (s.dag_id, s.run_id, i.asset_id)
+    order by r.outcome, r.root, r.path
+    limit 1
+) as found on true
+where i.shard_id = :shard_id and i.outcome is null
+order by i.asset_id;
+
+-- name: end_item
+update backfill_item set outcome = :outcome, message = :message, returns = :returns
+where shard_id = :shard_id and asset_id = :asset_id;
+
+-- name: return_item
+update backfill_item set shard_id = null, message = :message, returns = :returns
+where shard_id = :shard_id and asset_id = :asset_id;
+
+-- name: release_shard_items
+-- Its run was never launched: that is no return.
+update backfill_item set shard_id = null where shard_id = :shard_id and outcome is null;
+
+-- name: end_shard
+update backfill_shard set
+    launched_at = coalesce(launched_at, :launched_at),
+    ended_at = :ended_at,
+    outcome = :outcome
+where shard_id = :shard_id;
+
+-- name: find_failures
+select asset_id, failures from asset_failure where asset_id = any(cast(:asset_ids as text[]));
+
+-- name: save_failure
+insert into asset_failure (asset_id, failures, failed_at, not_before, reason)
+values (:asset_id, :failures, :failed_at, :not_before, :reason)
+on conflict (asset_id) do update set
+    failures = excluded.failures,
+    failed_at = excluded.failed_at,
+    not_before = excluded.not_before,
+    reason = excluded.reason;
+
+-- name: forget_failures
+delete from asset_failure where asset_id = any(cast(:asset_ids as text[]));
+
+-- name: pause_backfills
+-- No row when they are paused already.
+insert into backfill_pause (paused_at, paused_by, reason) values (:at, :who, :why)
+on conflict ((true)) where resumed_at is null do nothing
+returning pause_id;
+
+-- name: resume_backfills
+-- No row when they are not paused.
+update backfill_pause set resumed_at = :at, resumed_by = :who
+where resumed_at is null
+returning pause_id;
+
+-- name: find_pause
+select paused_at, paused_by, reason from backfill_pause where resumed_at is null;
+
+-- name: backfill_counts
+select
+    count(*) filter (where outcome = 'done') as done,
+    count(*) filter (where outcome = 'rejected') as rejected,
+    count(*) filter (where outcome = 'failed') as failed,
+    count(*) filter (where shard_id is not null and outcome is null) as under_way,
+    count(*) filter (where shard_id is null) as waiting,
+    coalesce(sum(media_s) filter (where outcome in ('done', 'rejected')), 0) as media_done_s,
+    coalesce(sum(media_s) filter (where outcome is null), 0) as media_left_s,
+    coalesce(sum(expected_s) filter (where outcome in ('done', 'rejected')), 0) as expected_done_s,
+    coalesce(sum(expected_s) filter (where outcome is null), 0) as expected_left_s
+from backfill_item
+where backfill_id = :backfill_id;
+
+-- name: list_backfill_shards
+-- The first launched first.
+select shard_id, run_id, planned_at, launched_at, ended_at, outcome, expected_s, longest_s, media_s
+from backfill_shard
+where backfill_id = :backfill_id and outcome is distinct from 'withdrawn'
+order by launched_at, shard_id;
+
+-- name: backfill_work
+-- What each stage did on each variant in the runs of a backfill: on how many assets, of which length, in which time.
+with work as (
+    select p.stage, p.variant, p.asset_id, sum(p.duration_s) as work_s
+    from backfill_shard as s
+    join phase_report as p using (dag_id, run_id)
+    where s.backfill_id = :backfill_id and p.kind = 'work' and p.variant is not null and p.asset_id is not null
+    group by p.stage, p.variant, p.asset_id
+)
+select w.stage, w.variant, count(*) as assets, sum(coalesce(i.media_s, 0)) as media_s, sum(w.work_s) as work_s
+from work as w
+left join backfill_item as i on i.backfill_id = :backfill_id and i.asset_id = w.asset_id
+group by w.stage, w.variant
+order by w.stage, w.variant;
+
+-- name: list_failed_items
+-- Of a backfill: what failed, when it is tried again (null: parked), and where it lies.
+select
+    coalesce(place.name, i.asset_id) as name, coalesce(f.failures, 1) as failures, f.not_before,
+    f.asset_id is not null and f.not_before is null as is_parked, i.message
+from backfill_item as i
+left join asset_failure as f using (asset_id)
+left join lateral (
+    select l.root || '/' || l.path as name
+    from media_location as l
+    where l.asset_id = i.asset_id
+    order by l.vanished_at is null desc, l.seen_at desc
+    limit 1
+) as place on true
+where i.backfill_id = :backfill_id and i.outcome = 'failed'
+order by is_parked desc, name
+limit :most;
+
+-- name: count_parked
+-- Over all backfills.
+select count(*) from asset_failure where not_before is null;
+
+-- name: list_first_items
+-- What waits, in the order in which it goes, with its place.
+select i.asset_id, coalesce(place.name, i.asset_id) as name, i.media_s, i.is_media_s_known, i.has_audio, i.has_video,
+    i.stages
+from backfill_item as i
+left join lateral (
+    select l.root || '/' || l.path as name
+    from media_location as l
+    where l.asset_id = i.asset_id
+    order by l.vanished_at is null desc, l.seen_at desc
+    limit 1
+) as place on true
+where i.backfill_id = :backfill_id and i.shard_id is null
+order by i.goes_first desc, i.order_key, i.asset_id
+limit :most;
+
+-- name: list_longest_items
+-- What waits, the longest work first, with its place.
+select i.asset_id, coalesce(place.name, i.asset_id) as name, i.media_s, i.is_media_s_known, i.has_audio, i.has_video,
+    i.stages
+from backfill_item as i
+left join lateral (
+    select l.root || '/' || l.path as name
+    from media_location as l
+    where l.asset_id = i.asset_id
+    order by l.vanished_at is null desc, l.seen_at desc
+    limit 1
+) as place on true
+where i.backfill_id = :backfill_id and i.shard_id is null
+order by i.expected_s desc
+limit :most;
+
+-- name: find_scan
+select
+    files_found, files_unchanged, files_hashed, bytes_hashed, files_known_content, files_being_written,
+    files_rejected, files_vanished, files_returned, is_complete, finished_at, message
+from archive_scan
+where scan_id = :scan_id;
+
+
+-- Urgency ---------------------------------------------------------------------------------------------------------
+
+-- name: urgency_standing
+-- How many urgent runs are active, whether backfills are paused, whether the asking run is part of one, and which
+-- tasks run a stage, as a JSON list.
+select
+    (select count(*) from processing_run where dag_id = :urgent_dag_id and outcome = 'running') as urgent_runs,
+    pause.paused_by,
+    pause.reason as pause_reason,
+    exists (select from backfill_shard where (dag_id, run_id) = (:dag_id, :run_id)) as is_backfill,
+    holding.holders
+from (
+    select
+        coalesce(
+            jsonb_agg(
+                jsonb_build_object(
+                    'task', jsonb_build_object(
+                        'dag_id', a.dag_id, 'run_id', a.run_id, 'task_id', a.task_id, 'map_index', a.map_index,
+                        'try_number', a.try_number
+                    ),
+                    'stage', a.stage,
+                    'variant', a.variant,
+                    'started_at', a.started_at,
+                    'is_backfill', s.shard_id is not null
+                )
+            ),
+            '[]'
+        ) as holders
+    from stage_attempt as a
+    left join backfill_shard as s using (dag_id, run_id)
+    where a.outcome = 'running' and a.variant is not null and a.stage is not null
+) as holding
+left join backfill_pause as pause on pause.resumed_at is null;
+
+-- name: list_running_runs
+-- Runs that say running, of one DAG or of all; the earliest first.
+select dag_id, run_id
+from processing_run
+where outcome = 'running' and (dag_id = :dag_id or cast(:dag_id as text) is null)
+order by started_at, dag_id, run_id;
+
+-- name: close_run
+-- For a run that Airflow has ended. No row when it has told its end since, or has begun anew.
+update processing_run set outcome = 'cancelled', finished_at = :ended_at
+where (dag_id, run_id) = (:dag_id, :run_id) and outcome = 'running' and started_at < :ended_at
+returning run_id;
+
+-- name: close_attempts_of_run
+-- A task that still ends in order says so itself, later.
+update stage_attempt set
+    outcome = 'lost',
+    finished_at = :ended_at,
+    message = 'its run ended in Airflow while it still said running'
+where (dag_id, run_id) = (:dag_id, :run_id) and outcome = 'running' and started_at < :ended_at;
+
+
 -- Search ----------------------------------------------------------------------------------------------------------
 
 -- name: search_transcripts
@@ -739,7 +1408,7 @@ select line
 from (
     select task_id || ': ' || message as line
     from last_try
-    where outcome not in ('running', 'done', 'reused', 'rejected')
+    where outcome not in ('running', 'done', 'reused', 'rejected', 'stepped_aside')
     order by started_at
 ) as troubles;
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import Engine, text
@@ -44,6 +45,11 @@ class Deployment:
         look = partial(self.api.run, run.dag_id, run.run_id)
         ended: RunState = wait_until(look, lambda state: state.ended, RUN_LIMIT_S)
         return ended
+
+    def note(self, run: RunState) -> str:
+        """The note that Airflow shows on the run."""
+        path = f"/api/v2/dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}"
+        return self.api._send("GET", path)["note"] or ""
 
     def task_states(self, run: RunState) -> dict[str, str | None]:
         return {task.task_id: task.state for task in self.api.tasks(run.dag_id, run.run_id)}

@@ -9,12 +9,16 @@ Sound and pictures are worked on by a GPU where one is well, else by the CPU: `a
 way, its task is red, what it finished is kept, and the CPU's task takes the rest in the same run.
 
 `find_assets` hashes the files and makes them known; each stage then runs in one container over all
-of them; `publish` writes the results to the database. `process_media_urgent` is the same, ahead of
-everything else in every pool.
+of them; `publish` writes the results to the database.
+
+`process_media_urgent` is the same for what cannot wait. It goes first in every pool, and running stages of other
+runs step aside for it: each ends after the file it is on, keeps what it finished, and goes on in the same try when
+the urgent run is through. So an urgent run waits for one file of another's at most, never for its shard.
 
 ## How to run it
 
-Press **Trigger** and name files or folders below `archive/`, or use `make process FILE=…`.
+Press **Trigger** and name files or folders below `archive/`, or use `make process FILE=…`; for what is urgent, the
+same form of `process_media_urgent`, or `make process FILE=… URGENT=1`.
 Running it again is free: what has a result with the same fingerprint is not computed again.
 
 ## When something is wrong
@@ -24,27 +28,33 @@ Running it again is free: what has a result with the same fingerprint is not com
 | a stage *skipped* | nothing for it to do, every file was rejected, or the other device did it | read the task's note or last log line; reasons are in `run_item` |
 | `…_gpu` *failed*, the run green | the GPU failed or ran out of memory; the CPU did the rest | read the task's note; `make gpu` shows the device and its breaker |
 | a stage *up for retry* | its container was killed or the system was short of something | nothing; the retry joins the container or goes on after the last finished file |
+| a stage *deferred* | an urgent run goes first, or backfills are paused and this run is part of one | nothing; its note says why, and it goes on by itself |
 | a stage *failed* | the software or the device broke; the other files went on | read the log, mend, then clear the task |
-| `publish` *failed* | all that was finished is in the database; some files failed | read its message, then clear the failed stage |
+| `publish` *failed* | all that was finished is in the database; some files failed, or a stage did not come to them | read its message, then clear the failed stage |
 
 Clearing a task is always safe: finished results are kept and reused.
 """
 
+import os
 from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, chain
 
+from operators.backfill.pace import most_runs
 from operators.gpu.configuration import GpuConfiguration
 from operators.gpu.gpu_sensor import GpuHealthSensor
 from operators.gpu.gpu_stage_operator import GpuStageOperator
 from operators.routing import DevicePolicy
 from operators.stage_operator import StageOperator
+from operators.urgency import URGENT_DAG_ID
 from process_media.params import process_media_params
 from process_media.tasks import find_assets, publish
 from stage_contract.vocabulary import Stage
 
 URGENT_PRIORITY = 1000
+# The file is read without a deployment too, for the documents.
+CPU_SLOTS = int(os.environ.get("NIGHTREEL_CPU_SLOTS") or 1)
 
 DEFAULT_ARGS: dict[str, Any] = {
     "owner": "nightreel",
@@ -65,7 +75,7 @@ def process_media(dag_id: str, base_priority: int, description: str) -> DAG:
         doc_md=__doc__,
         schedule=None,
         catchup=False,
-        max_active_runs=16,
+        max_active_runs=most_runs(CPU_SLOTS, gpus.slots),
         params=process_media_params(),
         render_template_as_native_obj=True,
         default_args=DEFAULT_ARGS,
@@ -132,4 +142,4 @@ def process_media(dag_id: str, base_priority: int, description: str) -> DAG:
 
 
 plain = process_media("process_media", 1, "Media files of one shard through every stage")
-urgent = process_media("process_media_urgent", URGENT_PRIORITY, "The same, ahead of everything else")
+urgent = process_media(URGENT_DAG_ID, URGENT_PRIORITY, "The same at once: all other work steps aside for it")

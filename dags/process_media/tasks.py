@@ -15,6 +15,8 @@ from operators.stage_plan import AttemptOutcome
 from operators.timings import RunItemOutcome, RunStart
 from stage_contract.vocabulary import Phase
 
+UNFINISHED = {RunItemOutcome.FAILED, RunItemOutcome.LEFT}
+
 log = logging.getLogger(__name__)
 
 
@@ -46,7 +48,7 @@ def find_assets() -> str:
 
 @task(pool="default_pool", trigger_rule="all_done")
 def publish() -> str:
-    """Load all results into the database. Fails when a file failed, after the others are loaded."""
+    """Load all results into the database. Fails when a file failed or is left, after the others are loaded."""
     context = get_current_context()
     attempt = Attempt.begin(context)
     key = attempt.task
@@ -63,8 +65,10 @@ def publish() -> str:
         attempt.finish(AttemptOutcome.FAILED, str(error) or type(error).__name__)
         raise
     told = summary(items)
-    failed = [f"{item.root}/{item.path}: {item.message}" for item in items if item.outcome is RunItemOutcome.FAILED]
-    attempt.finish(AttemptOutcome.FAILED if failed else AttemptOutcome.DONE, told)
-    if failed:
-        raise AirflowFailException(f"{told}; finished results are in the database. Failed: {'; '.join(failed)}")
+    unfinished = [
+        f"{item.root}/{item.path} {item.outcome}: {item.message}" for item in items if item.outcome in UNFINISHED
+    ]
+    attempt.finish(AttemptOutcome.FAILED if unfinished else AttemptOutcome.DONE, told)
+    if unfinished:
+        raise AirflowFailException(f"{told}; finished results are in the database. {'; '.join(unfinished)}")
     return told

@@ -2,12 +2,11 @@
 
 import logging
 
-import httpx
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from operators.airflow_api import UNREACHABLE
 from operators.database import transaction
-from operators.errors import SettingMissing
 from operators.notes import Notes
 from operators.queries import query
 from stage_contract.request import TaskKey
@@ -28,6 +27,6 @@ def note_devices(database: Engine, task: TaskKey, text: str) -> None:
             # One after another: each writes the whole story, and the last must have seen all of it.
             connection.execute(query("lock_run_notes"), row)
             lines = connection.execute(query("device_story"), row).scalars().all()
-            notes.note_run(task, lines)
-    except (httpx.HTTPError, SettingMissing, SQLAlchemyError, ValueError, KeyError) as error:
+            notes.note_run(task.dag_id, task.run_id, lines)
+    except (*UNREACHABLE, SQLAlchemyError) as error:
         log.warning("The note could not be written: %s", error)

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowException, DownstreamTasksSkipped
 from sqlalchemy import Engine
 
 from operators.attempt import Attempt
+from operators.device_hold import DeviceHold
 from operators.errors import NightreelError
 from operators.gpu.agent_client import ask_agent
 from operators.gpu.breaker_store import observe
@@ -22,10 +23,11 @@ from operators.gpu.lease_hold import LeasedDevice, LeaseHold
 from operators.gpu.needs import measured_needs, need_mib
 from operators.gpu.routing_store import routing
 from operators.gpu.standing import Hindrance
+from operators.right_of_way import MustStandAside
 from operators.routing import DevicePolicy
 from operators.shard import StageItem
 from operators.stage_container import FoundContainer, is_running
-from operators.stage_operator import DeviceHold, StageOperator, Work
+from operators.stage_operator import StageOperator, Work
 from operators.stage_plan import Action, AttemptOutcome, Build, Verdict
 from stage_contract.resources import default_batch_size
 from stage_contract.vocabulary import Phase, Variant
@@ -40,9 +42,10 @@ class MovedToCpu(NightreelError):
 class GpuStageOperator(StageOperator):
     """One stage over the run's shard, on one leased GPU.
 
-    The lease is waited for in Postgres, after the pool let the task in. When the device fails, the task
-    fails with its reason and the CPU's task goes on with what is left; when nothing is left, that task is
-    skipped. Work that has not begun when the GPUs go out of service is handed over: the task is skipped.
+    The lease is waited for in Postgres, after the pool let the task in; a task that steps aside gives it back.
+    When the device fails, the task fails with its reason and the CPU's task goes on with what is left; when
+    nothing is left, that task is skipped. Work that has not begun when the GPUs go out of service is handed
+    over: the task is skipped.
 
     :param hands_over_to: id of the CPU's task of the same stage.
     """
@@ -125,11 +128,12 @@ class GpuStageOperator(StageOperator):
 
         Raises:
             MovedToCpu: no device will be, within the patience.
+            MustStandAside: others go first, and it has not begun.
             AirflowException: the task was cancelled, or the container that was joined has lost its device.
         """
         try:
             return self._grant_in_time(work, configuration, policy, lease_id, found)
-        except (MovedToCpu, AirflowException):
+        except (MovedToCpu, MustStandAside, AirflowException):
             if found:
                 self._stop_on_purpose(work.container)
                 work.container.remove()
@@ -150,6 +154,9 @@ class GpuStageOperator(StageOperator):
         told = ""
         while True:
             self._stop_if_cancelled()
+            if found is None:
+                # It computes nothing, but holds slots of the pool.
+                work.way.require()
             health = ask_agent(configuration.agent_url)
             observe(database, health, configuration.breaker_wait_s)
             reclaim(database, lambda name: is_running(self.cli, name))
@@ -180,7 +187,7 @@ class GpuStageOperator(StageOperator):
             # The exception keeps Airflow from storing what is returned.
             context["ti"].xcom_push(key="return_value", value=verdict.message)
             raise DownstreamTasksSkipped(tasks=[self.hands_over_to])  # type: ignore[no-untyped-call]
-        if self.work and verdict.outcome is not AttemptOutcome.REJECTED:
+        if self.work and verdict.outcome not in (AttemptOutcome.REJECTED, AttemptOutcome.STEPPED_ASIDE):
             note_devices(self.work.attempt.database, self.work.attempt.task, verdict.message)
         return super()._conclude(context, verdict)
 

@@ -14,13 +14,13 @@ from requests.exceptions import RequestException
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from operators.device_hold import DeviceHold
 from operators.gpu.agent_client import ask_agent
 from operators.gpu.breaker import Breaker
 from operators.gpu.breaker_store import fail, observe, succeed
 from operators.gpu.configuration import GpuConfiguration
 from operators.gpu.lease import Grant, LeaseLost, reclaim, release, renew
 from operators.stage_container import StageContainer, is_running
-from operators.stage_operator import DeviceHold
 from operators.stage_plan import Action, AttemptOutcome, Verdict
 from stage_contract.gpu_health import HostHealth
 from stage_contract.vocabulary import DeviceFault

@@ -23,7 +23,7 @@ from stage_contract.vocabulary import Stage, Variant
 from tests.bench.comparison import compare
 from tests.bench.stage_process import ROOMS, Setting, StageProcesses
 
-BEGIN, END = "<!-- begin: compare_devices -->", "<!-- end: compare_devices -->"
+MARKS = "<!-- begin: compare_devices -->", "<!-- end: compare_devices -->"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,18 +97,18 @@ def describe_machine(threads: int) -> str:
     return f"{next(iter(models), platform.machine())}, {cores} cores, {threads} threads a stage; {told}"
 
 
-def write_between_marks(document: Path, table: str) -> None:
-    """Replace what stands between the marks of `document`.
+def write_between_marks(document: Path, table: str, marks: tuple[str, str] = MARKS) -> None:
+    """Replace what stands between two marks of `document`.
 
     Raises:
         ValueError: it does not have both marks, once each and in order.
     """
     text = document.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
-        raise ValueError(f"{document} must have the lines {BEGIN} and {END}: the table goes between them")
-    document.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
+        raise ValueError(f"{document} must have the lines {marks[0]} and {marks[1]}: the table goes between them")
+    document.write_text(f"{before}{begin}\n\n{table}\n\n{end}{after}", encoding="utf-8")
 
 
 def _wanted(arguments: argparse.Namespace) -> dict[Stage, list[str]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stage_contract.vocabulary import Stage, Variant
-from tests.bench.compare_devices import BEGIN, END, read_setting, write_between_marks
+from tests.bench.compare_devices import MARKS, read_setting, write_between_marks
 from tests.bench.stage_process import Setting
 
 GPU = "GPU-00000000-0000-0000-0000-000000000000"
@@ -27,10 +27,10 @@ def test_another_device_than_these_is_refused() -> None:
 
 def test_only_what_stands_between_the_marks_is_written_anew(tmp_path: Path) -> None:
     document = tmp_path / "benchmarks.md"
-    document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    document.write_text(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n")
     write_between_marks(document, "new")
     write_between_marks(document, "newer")
-    assert document.read_text() == f"before\n{BEGIN}\n\nnewer\n\n{END}\nafter\n"
+    assert document.read_text() == f"before\n{MARKS[0]}\n\nnewer\n\n{MARKS[1]}\nafter\n"
 
 
 def test_a_document_without_marks_stays_as_it_is(tmp_path: Path) -> None:

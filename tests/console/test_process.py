@@ -24,6 +24,14 @@ def test_a_file_of_the_archive_stays_where_it_is(places):
     assert list(inbox.iterdir()) == []
 
 
+def test_a_file_of_another_archive_stays_where_it_is(places, tmp_path):
+    (tmp_path / "tapes").mkdir()
+    (tmp_path / "tapes" / "7.mp4").write_text("media")
+    archive, inbox = places
+    assert stage_in(tmp_path / "tapes" / "7.mp4", archive, inbox, {"tapes": tmp_path / "tapes"}) == "tapes/7.mp4"
+    assert list(inbox.iterdir()) == []
+
+
 def test_a_missing_file_of_the_archive_is_left_to_the_run_to_reject(places):
     archive, inbox = places
     assert stage_in(archive / "gone.mp4", archive, inbox) == "archive/gone.mp4"

@@ -11,10 +11,18 @@ from airflow.sdk.exceptions import ParamValidationError
 from operators.gpu.gpu_sensor import GpuHealthSensor
 from operators.routing import GPU_STAGES, IMAGES
 from operators.stage_operator import StageOperator
+from operators.urgency import URGENT_DAG_ID
 from stage_contract.vocabulary import Stage, Variant
 
 FOLDER = Path(__file__).resolve().parents[2] / "dags"
-MODULES = ["process_media.process_media_dag", "remove_orphans_dag", "route_stages_dag", "switch_gpu_dag"]
+MODULES = [
+    "archive_backfill.archive_backfill_dag",
+    "pause_backfill_dag",
+    "process_media.process_media_dag",
+    "remove_orphans_dag",
+    "route_stages_dag",
+    "switch_gpu_dag",
+]
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +41,8 @@ def test_every_dag_file_is_looked_at():
 
 def test_the_dags_are_these(dags):
     assert set(dags) == {
+        "archive_backfill",
+        "pause_backfill",
         "process_media",
         "process_media_urgent",
         "remove_orphans",
@@ -88,6 +98,18 @@ def test_urgent_work_goes_before_all_other_and_is_wired_the_same(dags):
     assert {task.weight_rule for task in urgent.tasks} == {"absolute"}
 
 
+def test_the_dag_that_others_step_aside_for_is_the_urgent_one(dags):
+    assert dags[URGENT_DAG_ID].tasks
+    assert "steps aside" in dags[URGENT_DAG_ID].description
+
+
+def test_more_slots_allow_more_runs_at_a_time(monkeypatch):
+    module = importlib.import_module("process_media.process_media_dag")
+    few = module.plain.max_active_runs
+    monkeypatch.setattr(module, "CPU_SLOTS", 64)
+    assert module.process_media("many", 1, "As many as the slots allow").max_active_runs > few
+
+
 def test_runs_end_before_new_ones_begin(dags):
     tasks = dags["process_media"]
     assert tasks.get_task("publish").priority_weight > tasks.get_task("media_probe").priority_weight
@@ -106,7 +128,7 @@ def test_the_gpus_that_can_be_switched_are_those_that_are_configured(monkeypatch
     assert module.dag.params.get_param("device").schema.get("enum") == offered
 
 
-@pytest.mark.parametrize("dag_id", ["route_stages", "switch_gpu"])
+@pytest.mark.parametrize("dag_id", ["pause_backfill", "route_stages", "switch_gpu"])
 def test_what_is_changed_by_hand_needs_a_reason(dags, dag_id):
     # A copy: what is resolved stays in the parameter.
     reason = copy.copy(dags[dag_id].params.get_param("reason"))

@@ -1,21 +1,18 @@
 """The tasks that hold GPUs, and how they die: a task's process, with it its supervisor, with it its container."""
 
 import contextlib
-import os
-import signal
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
 
 from console.airflow_api import RunState
-from console.engine import docker
 from console.terminal import ConsoleError
 from stage_contract.vocabulary import Stage
 from tests.deployment import wait_until
 from tests.e2e_gpu.conftest import GpuDeployment
+from tests.task_processes import running_tasks
 
 HOLDERS = """
 select lease_id, dag_id, run_id, task_id, device_uuid, container_id from gpu_lease
@@ -91,44 +88,13 @@ def kill(deployment: GpuDeployment, holder: Holder, how: Kill) -> datetime | Non
     """SIGKILL, all at once. Returns when; none when the holder's work had ended by itself."""
     tasks = deployment.api.tasks(holder.dag_id, holder.run_id)
     instance = next(task.instance_id for task in tasks if task.task_id == holder.task_id)
-    found = _processes(deployment, instance)
-    if found is None:
-        return None
-    task, supervisor = found
-    try:
-        if how.supervisor:
-            # One that has ended its task waits for the next and holds the queue: killed then, it would block all
-            # others for good. Halted, it stays at its task while we look.
-            os.kill(supervisor, signal.SIGSTOP)
-        if not _runs_container(deployment, holder) or not _is_at(task, instance) or not _is_at(supervisor, instance):
-            os.kill(supervisor, signal.SIGCONT)
-            return None
-        killed_at = datetime.now(UTC)
-        os.kill(task, signal.SIGKILL)
-        if how.supervisor:
-            os.kill(supervisor, signal.SIGKILL)
-    except ProcessLookupError:
-        return None
-    if how.container:
+    found = running_tasks(deployment).get(instance)
+    killed_at = found.kill(how.supervisor, lambda: _runs_container(deployment, holder)) if found else None
+    if killed_at and how.container:
         # It may have ended in the last milliseconds.
         with contextlib.suppress(ConsoleError):
             deployment.stage_docker("kill", holder.container_id)
     return killed_at
-
-
-def _processes(deployment: GpuDeployment, instance: str) -> tuple[int, int] | None:
-    """The process of a task and its supervisor's, as this machine numbers them."""
-    lines = docker("top", deployment.service("scheduler"), "-eo", "pid,args").splitlines()
-    found = {line.split()[-2]: int(line.split()[0]) for line in lines if line.endswith(f" {instance}")}
-    task, supervisor = found.get("--"), found.get("LocalExecutor:")
-    return (task, supervisor) if task and supervisor else None
-
-
-def _is_at(process: int, instance: str) -> bool:
-    try:
-        return Path(f"/proc/{process}/cmdline").read_text().rstrip("\0 ").endswith(f" {instance}")
-    except OSError:
-        return False
 
 
 def _runs_container(deployment: GpuDeployment, holder: Holder) -> bool:

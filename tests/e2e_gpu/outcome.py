@@ -78,7 +78,7 @@ def outcome_of(deployment: GpuDeployment, run: RunState) -> Outcome:
         attempts={row["task_id"]: row for row in deployment.run_rows(ATTEMPTS, run)},
         files=deployment.run_rows(FILES, run),
         timed={row["device"] for row in deployment.run_rows(TIMED, run)},
-        run_note=deployment.api._send("GET", path)["note"] or "",
+        run_note=deployment.note(run),
         task_notes={task["task_id"]: task["note"] or "" for task in tasks},
     )
     assert is_told(outcome.reason, outcome.run_note)

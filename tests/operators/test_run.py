@@ -58,23 +58,37 @@ def test_an_asset_of_which_nothing_can_be_used_is_rejected():
     assert (fate.outcome, fate.reason) == (RunItemOutcome.REJECTED, Reason.NO_AUDIO)
 
 
-@pytest.mark.parametrize("told", ["failed", "left"])
-def test_a_stage_that_did_not_finish_an_asset_fails_it(told):
+@pytest.mark.parametrize("told", [ItemOutcome.FAILED, ItemOutcome.LEFT])
+def test_an_asset_ends_as_the_stage_that_did_not_finish_it_says(told):
     fate = decide_fate(
         ASSET,
         ALL,
         indexes(media_probe="done", media_extract="done", audio_transcribe=told, vision_analyze="done"),
     )
-    assert fate.outcome is RunItemOutcome.FAILED
+    assert fate.outcome == told
     assert fate.message == "audio.transcribe: why"
 
 
-def test_a_stage_that_never_ran_though_it_could_fails_the_asset():
+def test_an_asset_that_a_stage_never_came_to_though_it_could_is_left():
     fate = decide_fate(
         ASSET, ALL, indexes(media_probe="done", media_extract="done", audio_transcribe="done", nlp_enrich="done")
     )
-    assert fate.outcome is RunItemOutcome.FAILED
+    assert fate.outcome is RunItemOutcome.LEFT
     assert "vision.analyze did not come to it" in fate.message
+
+
+def test_a_failure_weighs_more_than_what_is_left():
+    fate = decide_fate(
+        ASSET,
+        ALL,
+        indexes(media_probe="done", media_extract="done", audio_transcribe="left", vision_analyze="failed"),
+    )
+    assert (fate.outcome, fate.message) == (RunItemOutcome.FAILED, "vision.analyze: why")
+
+
+def test_what_is_left_is_not_rejected_for_what_another_stage_refused():
+    fate = decide_fate(ASSET, ALL, indexes(media_probe="done", media_extract=Reason.NO_AUDIO, vision_analyze="left"))
+    assert fate.outcome is RunItemOutcome.LEFT
 
 
 def test_a_stage_that_was_not_asked_for_is_not_missed():

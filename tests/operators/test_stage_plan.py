@@ -169,7 +169,7 @@ def outcome(code, *reports):
     [
         (ExitCode.DONE, Action.SUCCEED, AttemptOutcome.DONE),
         (ExitCode.ALL_REJECTED, Action.SKIP, AttemptOutcome.REJECTED),
-        (ExitCode.STEPPED_ASIDE, Action.RETRY, AttemptOutcome.STEPPED_ASIDE),
+        (ExitCode.STEPPED_ASIDE, Action.STEP_ASIDE, AttemptOutcome.STEPPED_ASIDE),
         (ExitCode.TRANSIENT, Action.RETRY, AttemptOutcome.TRANSIENT),
         (ExitCode.DEVICE_FAILED, Action.FAIL, AttemptOutcome.DEVICE_FAILED),
         (ExitCode.BUG, Action.FAIL, AttemptOutcome.FAILED),

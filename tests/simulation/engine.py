@@ -106,6 +106,11 @@ class SimulatedEngine:
         # What is left of the run would be taken for something that runs.
         shutil.rmtree(self._run, ignore_errors=True)
 
+    def kill(self) -> None:
+        """SIGKILL it and all that runs in its containers, as a crash of the host's engine would. `start` clears up."""
+        programs = _engine_processes(self.folder)
+        _signal([*programs, *_descendants(programs)], signal.SIGKILL)
+
     def answers(self) -> bool:
         """Whether it answers the Docker client now."""
         return self.socket.exists() and self._docker("version").returncode == 0

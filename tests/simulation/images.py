@@ -74,16 +74,7 @@ def provide_images(engine: SimulatedEngine, folder: Path) -> None:
     Raises:
         ConsoleError: an image cannot be built or handed over.
     """
-    if image_id(BASE_IMAGE) is None:
-        build_images(["base"])
-    context = _assemble_context(folder / "context")
-    for image in SIMULATED_IMAGES:
-        run(
-            _build_command(image, context),
-            log=LOGS / f"image-simulated-{image.name}.log",
-            title=f"build {image.built_as}",
-            environment=docker_environment(),
-        )
+    build_simulated_images(SIMULATED_IMAGES, folder)
     missing = [image for image in SIMULATED_IMAGES if engine.image_id(image.tags[0]) != image_id(image.built_as)]
     if missing:
         with step("hand the stage images to the simulated host"):
@@ -91,6 +82,24 @@ def provide_images(engine: SimulatedEngine, folder: Path) -> None:
             for image in missing:
                 for tag in image.tags:
                     engine.docker("tag", image.built_as, tag)
+
+
+def build_simulated_images(images: Sequence[SimulatedImage], folder: Path) -> None:
+    """Build them on the first engine. `folder` is where the build context is put together.
+
+    Raises:
+        ConsoleError: an image cannot be built.
+    """
+    if image_id(BASE_IMAGE) is None:
+        build_images(["base"])
+    context = _assemble_context(folder / "context")
+    for image in images:
+        run(
+            _build_command(image, context),
+            log=LOGS / f"image-simulated-{image.name}.log",
+            title=f"build {image.built_as}",
+            environment=docker_environment(),
+        )
 
 
 def _assemble_context(context: Path) -> Path:

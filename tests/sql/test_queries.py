@@ -10,6 +10,7 @@ from operators.queries import QUERIES_FILE, QueryError, parse_queries, query, qu
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = sorted(parse_queries(QUERIES_FILE.read_text()))
+TEMPORARY_TABLES = [name for name in NAMES if "create temporary table" in query_text(name)]
 FOR_READERS = {"search_transcripts", "search_frame_texts", "find_label", "find_entity"}
 
 
@@ -38,12 +39,14 @@ def test_an_unknown_name_is_refused_with_the_names_there_are() -> None:
 def test_every_query_fits_the_schema(migrated_database: Engine, name: str) -> None:
     statement = query_text(name).rstrip(";")
     with migrated_database.connect() as connection:
+        for table in TEMPORARY_TABLES:
+            connection.execute(query(table))
         if "from stdin" in statement:
             driver_connection = connection.connection.driver_connection
             assert driver_connection is not None
             with driver_connection.cursor() as cursor, cursor.copy(statement):
                 pass
-        elif "create table" in statement:
+        elif re.search(r"^(create|truncate) ", statement, re.MULTILINE):
             connection.execute(text(statement))
         else:
             parameters = dict.fromkeys(re.findall(r"(?<!:):(\w+)", statement))

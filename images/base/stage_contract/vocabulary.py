@@ -26,6 +26,7 @@ class Phase(StrEnum):
     QUEUE = "queue"
     BRANCH = "branch"
     LEASE = "lease"
+    ASIDE = "aside"
     TASK_START = "task_start"
     REGISTER = "register"
     PREPARE = "prepare"

@@ -1,0 +1,221 @@
+"""One step of a night: settle what has ended, extend the plan, launch what fits.
+
+All that must outlast the process is in Postgres, so a night may be killed between any two lines and goes on with the
+next step. A shard is written down with its assets before its run is asked for. Its run's id follows from that: asking
+twice is asking once.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from sqlalchemy import Engine
+
+from operators.airflow_api import UNREACHABLE
+from operators.backfill.airflow_runs import MARK, AirflowRuns, shard_conf
+from operators.backfill.backlog import backlog_totals, extend_plan
+from operators.backfill.night_settings import NightSettings
+from operators.backfill.pace import runs_to_launch, runs_wanted
+from operators.backfill.packer import Learned, Packer
+from operators.backfill.pause import find_pause
+from operators.backfill.progress import Progress, progress_lines, read_progress
+from operators.backfill.scope import BackfillScope
+from operators.backfill.settling import settle_shard, withdraw_shard
+from operators.backfill.store import (
+    Backfill,
+    Shard,
+    claim_shard,
+    count_shards_under_way,
+    find_backfill,
+    hold_backfill,
+    mark_launched,
+    set_planned,
+    shard_assets,
+    shards_under_way,
+)
+from operators.gpu.configuration import GpuConfiguration
+from operators.routing import DevicePolicy
+from operators.scan.rules import ScanRules
+
+SCAN_TASK = "scan_archive"
+"""The task beside this one that makes files known."""
+
+EXTEND_EVERY_S = 180.0
+# While nothing waits, what the scan finds is taken up soon.
+EXTEND_WHEN_IDLE_S = 20.0
+LEARN_EVERY_S = 600.0
+NOTE_EVERY_S = 30.0
+# A request that was given up may still reach Airflow. Only after this long is its absence there believed.
+IN_FLIGHT = timedelta(seconds=60)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Night:
+    """What a step needs. The rest of its fields is memory that may be lost: when something was last done."""
+
+    database: Engine
+    backfill_id: int
+    settings: NightSettings
+    gpus: GpuConfiguration
+    rules: ScanRules
+    open_airflow: Callable[[], AirflowRuns] = AirflowRuns
+    clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+    learned: Learned | None = None
+    learned_s: float = 0.0
+    extended_s: float | None = None
+    noted_s: float | None = None
+    is_idle: bool = False
+
+    def uses_gpu(self, scope: BackfillScope) -> bool:
+        """Whether stages with a GPU build are reckoned as the GPU's."""
+        return bool(self.gpus.devices) and scope.device is not DevicePolicy.CPU
+
+    def wanted_runs(self, scope: BackfillScope) -> int:
+        """Runs that keep the pools busy."""
+        return runs_wanted(self.settings.cpu_slots, self.gpus.slots if self.uses_gpu(scope) else 0)
+
+    def learn(self) -> Learned:
+        """What recorded runs teach, not older than ten minutes."""
+        if self.learned is None or time.monotonic() - self.learned_s > LEARN_EVERY_S:
+            self.learned, self.learned_s = Learned.read(self.database), time.monotonic()
+        return self.learned
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the night stands after a step. `told` is for a person, a line each."""
+
+    is_over: bool
+    told: tuple[str, ...]
+
+
+def tick(night: Night) -> Standing:
+    """One step. Two at a time are not possible: the second does nothing.
+
+    Raises:
+        httpx.HTTPError: Airflow is away, or refuses.
+        sqlalchemy.exc.SQLAlchemyError: the database is away.
+    """
+    with hold_backfill(night.database, night.backfill_id) as is_ours:
+        if not is_ours:
+            return Standing(False, ("another process goes on with it",))
+        backfill = find_backfill(night.database, night.backfill_id)
+        if backfill.finished_at:
+            return Standing(True, ("it is over, and reported",))
+        with night.open_airflow() as airflow:
+            is_paused = find_pause(night.database) is not None
+            for shard in shards_under_way(night.database, night.backfill_id):
+                _attend(night, backfill, shard, airflow, is_paused)
+            is_planned = _extend(night, backfill, airflow)
+            night.is_idle = _launch_more(night, backfill, airflow, is_paused)
+            progress = read_progress(night.database, night.backfill_id, night.clock())
+            told = tuple(progress_lines(progress, night.settings.zone))
+            _note(night, backfill, airflow, told)
+    return Standing(_is_over(night, progress, is_planned, is_paused), told)
+
+
+def _attend(night: Night, backfill: Backfill, shard: Shard, airflow: AirflowRuns, is_paused: bool) -> None:
+    """Settle a shard whose run has ended; launch, or withdraw, one whose run is not there."""
+    run = airflow.find_run(shard.dag_id, shard.run_id)
+    now = night.clock()
+    if run is None and shard.launched_at is None:
+        is_ours = shard.backfill_id == backfill.backfill_id
+        if is_ours and not is_paused and _may_launch(backfill, shard, now):
+            _launch(night, shard, airflow)
+        elif now - shard.planned_at >= IN_FLIGHT and withdraw_shard(night.database, shard.shard_id, now):
+            log.info("%s is withdrawn: its assets wait again", shard.run_id)
+    elif run is None or run.has_ended:
+        launched_at = shard.launched_at or (run.queued_at if run else None) or shard.planned_at
+        ended_at = (run.ended_at if run else None) or now
+        end = settle_shard(night.database, shard.shard_id, launched_at, ended_at, night.settings.hours)
+        if end:
+            log.info(
+                "%s ended: %d done, %d rejected, %d failed, %d wait again",
+                *(shard.run_id, end.done, end.rejected, end.failed, end.returned),
+            )
+    elif shard.launched_at is None:
+        mark_launched(night.database, shard.shard_id, run.queued_at or now)
+
+
+def _may_launch(backfill: Backfill, shard: Shard, now: datetime) -> bool:
+    return backfill.is_open(now) and shard.longest_s <= backfill.room_s(now)
+
+
+def _launch(night: Night, shard: Shard, airflow: AirflowRuns) -> None:
+    asset_ids = shard_assets(night.database, shard.shard_id)
+    asked_at = night.clock()
+    airflow.create_run(shard.dag_id, shard.run_id, shard_conf(shard, asset_ids))
+    mark_launched(night.database, shard.shard_id, asked_at)
+    log.info(
+        "%s is launched: %d assets, %.1f min of media, %.1f min expected",
+        *(shard.run_id, len(asset_ids), shard.media_s / 60, shard.expected_s / 60),
+    )
+
+
+def _extend(night: Night, backfill: Backfill, airflow: AirflowRuns) -> bool:
+    """Take up what the scan made known; returns whether that was all."""
+    if backfill.is_planned:
+        return True
+    has_scanned = airflow.has_task_ended(backfill.dag_id, backfill.run_id, SCAN_TASK)
+    every_s = EXTEND_WHEN_IDLE_S if night.is_idle else EXTEND_EVERY_S
+    is_due = night.extended_s is None or time.monotonic() - night.extended_s >= every_s
+    if not has_scanned and not (is_due and backfill.is_open(night.clock())):
+        return False
+    learned = night.learn()
+    added = extend_plan(
+        night.database,
+        backfill.backfill_id,
+        backfill.scope,
+        backfill.wanted,
+        learned.rates,
+        learned.densities,
+        night.uses_gpu(backfill.scope),
+        night.clock(),
+        night.rules,
+    )
+    night.extended_s = time.monotonic()
+    log.info("%d assets without current results are added to the plan", added)
+    if has_scanned:
+        set_planned(night.database, backfill.backfill_id)
+    return has_scanned
+
+
+def _launch_more(night: Night, backfill: Backfill, airflow: AirflowRuns, is_paused: bool) -> bool:
+    """Launch until the pools have enough to do; returns whether nothing that waits fits."""
+    active, wanted = count_shards_under_way(night.database), night.wanted_runs(backfill.scope)
+    to_launch = runs_to_launch(active, wanted, backfill.is_open(night.clock()), is_paused)
+    share_s = backlog_totals(night.database, backfill.backfill_id).expected_s / wanted if to_launch else 0.0
+    for _ in range(to_launch):
+        planned_at = night.clock()
+        room_s = backfill.room_s(planned_at)
+        packer = Packer(night.learn(), backfill.scope, night.uses_gpu(backfill.scope), night.settings.shard_minutes)
+        shard = claim_shard(night.database, backfill, planned_at, partial(packer.pack, room_s=room_s, share_s=share_s))
+        if shard is None:
+            return True
+        # The claim may have waited; a shard that is late by now is withdrawn by a later step.
+        if not _may_launch(backfill, shard, night.clock()):
+            return False
+        _launch(night, shard, airflow)
+    return False
+
+
+def _note(night: Night, backfill: Backfill, airflow: AirflowRuns, told: tuple[str, ...]) -> None:
+    if night.noted_s is not None and time.monotonic() - night.noted_s < NOTE_EVERY_S:
+        return
+    night.noted_s = time.monotonic()
+    try:
+        airflow.note_run(backfill.dag_id, backfill.run_id, told, MARK)
+    except UNREACHABLE as error:
+        log.warning("The note could not be written: %s", error)
+
+
+def _is_over(night: Night, progress: Progress, is_planned: bool, is_paused: bool) -> bool:
+    if progress.shards:
+        return False
+    is_done = is_planned and (progress.counts.waiting == 0 or (night.is_idle and not is_paused))
+    return is_done or not progress.backfill.is_open(night.clock())
