@@ -303,7 +303,8 @@ where (dag_id, run_id, task_id, map_index, try_number) = (:dag_id, :run_id, :tas
 for no key update;
 
 -- name: save_phases
--- Records come as one JSON list. Those already there stay as they are, so that writing twice changes nothing.
+-- Records come as one JSON list. Those already there stay as they are, so that writing twice changes nothing. A try that
+-- joined an earlier one's container reads what that one may have recorded before it failed: time is spent once.
 with
 record as (
     select
@@ -328,6 +329,14 @@ select
     r.phase, r.asset_id, r.started_at, r.duration_s, r.span_s, r.outcome, r.counters, r.peak_rss_mib, r.peak_vram_mib
 from record as r
 cross join last
+where not exists (
+    select from phase_timing as earlier
+    where (earlier.dag_id, earlier.run_id, earlier.task_id, earlier.map_index)
+        = (:dag_id, :run_id, :task_id, :map_index)
+        and earlier.try_number < :try_number
+        and (earlier.phase, earlier.started_at) = (r.phase, r.started_at)
+        and earlier.asset_id is not distinct from r.asset_id
+)
 on conflict (dag_id, run_id, task_id, map_index, try_number, phase, asset_id, started_at) do nothing;
 
 
@@ -970,6 +979,23 @@ order by s.shard_id;
 
 -- name: count_shards_under_way
 select count(*) from backfill_shard where ended_at is null;
+
+-- name: fruitless_ends
+-- How many of a backfill's latest shards in a row came to none of their assets, and when the last of them ended.
+select count(*) as ends, max(ended_at) as ended_at
+from (
+    select ended_at, bool_or(not is_fruitless) over (order by ended_at desc, shard_id desc) as is_past
+    from (
+        select
+            s.shard_id, s.ended_at,
+            s.outcome = 'left' and not exists (select from backfill_item as i where i.shard_id = s.shard_id) as is_fruitless
+        from backfill_shard as s
+        where s.backfill_id = :backfill_id and s.outcome <> 'withdrawn'
+        order by s.ended_at desc, s.shard_id desc
+        limit 64
+    ) as latest
+) as latest
+where not is_past;
 
 -- name: list_shard_assets
 select asset_id from backfill_item where shard_id = :shard_id order by asset_id;

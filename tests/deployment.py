@@ -41,9 +41,9 @@ class Deployment:
         """Begin to process files below the media mount."""
         return self.api.trigger(dag_id, {"files": list(files), **choices})
 
-    def wait(self, run: RunState) -> RunState:
+    def wait(self, run: RunState, limit_s: float = RUN_LIMIT_S) -> RunState:
         look = partial(self.api.run, run.dag_id, run.run_id)
-        ended: RunState = wait_until(look, lambda state: state.ended, RUN_LIMIT_S)
+        ended: RunState = wait_until(look, lambda state: state.ended, limit_s)
         return ended
 
     def note(self, run: RunState) -> str:

@@ -18,7 +18,7 @@ from operators.airflow_api import UNREACHABLE
 from operators.backfill.airflow_runs import MARK, AirflowRuns, shard_conf
 from operators.backfill.backlog import backlog_totals, extend_plan
 from operators.backfill.night_settings import NightSettings
-from operators.backfill.pace import runs_to_launch, runs_wanted
+from operators.backfill.pace import rest_s, runs_to_launch, runs_wanted
 from operators.backfill.packer import Learned, Packer
 from operators.backfill.pause import find_pause
 from operators.backfill.progress import Progress, progress_lines, read_progress
@@ -30,6 +30,7 @@ from operators.backfill.store import (
     claim_shard,
     count_shards_under_way,
     find_backfill,
+    fruitless_ends,
     hold_backfill,
     mark_launched,
     set_planned,
@@ -112,9 +113,10 @@ def tick(night: Night) -> Standing:
             for shard in shards_under_way(night.database, night.backfill_id):
                 _attend(night, backfill, shard, airflow, is_paused)
             is_planned = _extend(night, backfill, airflow)
-            night.is_idle = _launch_more(night, backfill, airflow, is_paused)
+            rest = _rest(night, backfill)
+            night.is_idle = rest is None and _launch_more(night, backfill, airflow, is_paused)
             progress = read_progress(night.database, night.backfill_id, night.clock())
-            told = tuple(progress_lines(progress, night.settings.zone))
+            told = (*progress_lines(progress, night.settings.zone), *filter(None, [rest]))
             _note(night, backfill, airflow, told)
     return Standing(_is_over(night, progress, is_planned, is_paused), told)
 
@@ -183,6 +185,21 @@ def _extend(night: Night, backfill: Backfill, airflow: AirflowRuns) -> bool:
     if has_scanned:
         set_planned(night.database, backfill.backfill_id)
     return has_scanned
+
+
+def _rest(night: Night, backfill: Backfill) -> str | None:
+    """Why nothing is launched for a while, for a person; none when it may be."""
+    fruitless = fruitless_ends(night.database, backfill.backfill_id)
+    if fruitless.ended_at is None:
+        return None
+    until = fruitless.ended_at + timedelta(seconds=rest_s(fruitless.ends, night.wanted_runs(backfill.scope)))
+    if until <= night.clock():
+        return None
+    until_told = f"{until.astimezone(night.settings.zone):%H:%M:%S}"
+    return (
+        f"nothing is launched until {until_told}: the last {fruitless.ends} runs came to none of their files; "
+        "see their logs"
+    )
 
 
 def _launch_more(night: Night, backfill: Backfill, airflow: AirflowRuns, is_paused: bool) -> bool:

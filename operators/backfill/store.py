@@ -119,6 +119,14 @@ class ShardRecord:
 
 
 @dataclass(frozen=True)
+class FruitlessEnds:
+    """Runs in a row, the latest, that came to none of their assets; `ended_at` is the last one's, none without any."""
+
+    ends: int
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True)
 class ScanCounts:
     """How far the scan is."""
 
@@ -301,6 +309,13 @@ def count_shards_under_way(database: Database) -> int:
     with transaction(database) as connection:
         count: int = connection.execute(query("count_shards_under_way")).scalar_one()
     return count
+
+
+def fruitless_ends(database: Database, backfill_id: int) -> FruitlessEnds:
+    """The latest runs in a row that came to none of their assets."""
+    with transaction(database) as connection:
+        row = connection.execute(query("fruitless_ends"), {"backfill_id": backfill_id}).one()
+    return FruitlessEnds(row.ends, row.ended_at)
 
 
 def shard_assets(database: Database, shard_id: int) -> list[str]:

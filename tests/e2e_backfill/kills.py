@@ -67,7 +67,9 @@ class Killer:
         return bool(tasks) and self.chance.choice(tasks).kill(supervisor_too=True) is not None
 
     def _kill_engine(self) -> bool:
+        """On one machine the services' containers die with their engine; here only the scheduler's has its socket."""
         engine = self.deployment.host.engine
         engine.kill()
         engine.start()
+        self._kill_service("scheduler")
         return True

@@ -52,6 +52,8 @@ def test_whatever_dies_every_asset_is_done_once(archive_deployment, capsys):
         print(f"shards {Counter(shard['outcome'] for shard in log.shards)}, items {log.ended}")
         print(f"work done again: {sum(row['n'] - 1 for row in work)} of {len(work)} results")
     assert killer.survived.total() >= len(killer.kinds)
+    # What was under way when it died may have been all but finished.
+    assert sum(row["n"] - 1 for row in work) <= killer.survived.total()
     ends = Counter(row["asset_id"] for row in log.items if row["outcome"] in ("done", "rejected"))
     assert len(ends) == FILMS
     assert set(ends.values()) == {1}

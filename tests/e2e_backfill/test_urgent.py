@@ -26,7 +26,7 @@ WORK = """
 select asset_id, stage, count(*) as n from phase_report
 where run_id = any(:run_ids) and asset_id is not null and phase = 'write' group by asset_id, stage
 """
-RUNS = "select run_id from backfill_shard as s join backfill as b using (backfill_id) where b.run_id = :run_id"
+RUNS = "select s.run_id from backfill_shard as s join backfill as b using (backfill_id) where b.run_id = :run_id"
 
 
 @pytest.fixture(scope="module")

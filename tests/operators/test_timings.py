@@ -165,6 +165,23 @@ def test_phases_written_twice_are_there_once(media_database: Engine) -> None:
     ]
 
 
+def test_a_container_that_two_tries_followed_is_timed_once(media_database: Engine) -> None:
+    begin_attempt(media_database, task(), Stage.TRANSCRIBE, after(3))
+    first, second = phase(Phase.VAD, 5, 1, asset_id="a" * 64), phase(Phase.VAD, 6, 1, asset_id="b" * 64)
+    record_phases(media_database, task(), [phase(Phase.IMPORT, 4, 1), first])
+    later = task(try_number=2)
+    begin_attempt(media_database, later, Stage.TRANSCRIBE, after(8))
+    record_phases(media_database, later, [phase(Phase.QUEUE, 7, 1), phase(Phase.IMPORT, 4, 1), first, second])
+
+    told = "select try_number, phase, asset_id from phase_timing order by try_number, sequence"
+    assert rows(media_database, told) == [
+        (1, "import", None),
+        (1, "vad", "a" * 64),
+        (2, "queue", None),
+        (2, "vad", "b" * 64),
+    ]
+
+
 def test_writers_at_once_record_each_phase_once(media_database: Engine) -> None:
     begin_attempt(media_database, task(), Stage.TRANSCRIBE, after(3))
     records = [phase(Phase.DECODE, number, 1) for number in range(50)]

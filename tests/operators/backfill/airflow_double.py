@@ -34,8 +34,14 @@ class AirflowDouble:
     def session(self) -> AirflowRuns:
         return AirflowRuns(transport=httpx.MockTransport(self.answer))
 
-    def end(self, run_id: str, state: str = "success", dag_id: str = "process_media") -> None:
-        self.runs[dag_id, run_id] |= {"state": state, "end_date": datetime.now(UTC).isoformat()}
+    def end(
+        self,
+        run_id: str,
+        state: str = "success",
+        dag_id: str = "process_media",
+        ended_at: datetime | None = None,
+    ) -> None:
+        self.runs[dag_id, run_id] |= {"state": state, "end_date": (ended_at or datetime.now(UTC)).isoformat()}
 
     def running(self) -> list[str]:
         return [run_id for (_, run_id), run in self.runs.items() if run["state"] == "running"]

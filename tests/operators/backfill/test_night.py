@@ -108,6 +108,20 @@ def test_rejected_counts_as_ended_and_what_a_run_did_not_come_to_waits_again(med
     assert rows(media_database, "select returns from backfill_item where outcome is null") == [(1,)]
 
 
+def test_after_runs_that_came_to_nothing_it_rests_and_says_so(media_database, airflow, clock):
+    fill_archive(media_database, [60] * 3)
+    night = night_of(media_database, begin(media_database), airflow, clock)
+    tick(night)
+    airflow.end(airflow.posts[0], "failed", ended_at=clock.now)
+    resting = tick(night)
+    assert airflow.running() == []
+    assert not resting.is_over
+    assert "nothing is launched until 22:01:00: the last 1 runs came to none of their files" in resting.told[-1]
+    clock.now += timedelta(seconds=61)
+    assert tick(night).told[-1] != resting.told[-1]
+    assert len(airflow.posts) == 2
+
+
 def test_what_no_run_comes_to_has_failed_after_the_third(media_database, airflow, clock):
     fill_archive(media_database, [60])
     backfill_id = begin(media_database)
@@ -115,7 +129,8 @@ def test_what_no_run_comes_to_has_failed_after_the_third(media_database, airflow
     for _ in range(3):
         tick(night)
         (run_id,) = [run_id for run_id in airflow.running() if run_id.startswith("shard__")]
-        airflow.end(run_id, "failed")
+        airflow.end(run_id, "failed", ended_at=clock.now)
+        clock.now += timedelta(minutes=5)
     assert tick(night).is_over
     ((outcome, message),) = rows(media_database, "select outcome, message from backfill_item")
     assert outcome == "failed"
