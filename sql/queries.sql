@@ -917,7 +917,8 @@ select backfill_id, dag_id, run_id from backfill where finished_at is null order
 select backfill_id from backfill order by backfill_id desc limit 1;
 
 -- name: set_backfill_scan
-update backfill set scan_id = :scan_id where backfill_id = :backfill_id;
+-- What a scan that was asked for again finds is planned too.
+update backfill set scan_id = :scan_id, is_planned = false where backfill_id = :backfill_id;
 
 -- name: set_backfill_planned
 update backfill set is_planned = true where backfill_id = :backfill_id;
@@ -988,7 +989,10 @@ from (
     from (
         select
             s.shard_id, s.ended_at,
-            s.outcome = 'left' and not exists (select from backfill_item as i where i.shard_id = s.shard_id) as is_fruitless
+            s.outcome in ('left', 'failed') and not exists (
+                -- What was given up after its last return was not come to either.
+                select from backfill_item as i where i.shard_id = s.shard_id and i.returns < :most_returns
+            ) as is_fruitless
         from backfill_shard as s
         where s.backfill_id = :backfill_id and s.outcome <> 'withdrawn'
         order by s.ended_at desc, s.shard_id desc
@@ -999,6 +1003,10 @@ where not is_past;
 
 -- name: list_shard_assets
 select asset_id from backfill_item where shard_id = :shard_id order by asset_id;
+
+-- name: touch_shard
+-- Its run is asked for now. The time counts from the last request, which may still be on its way when it is given up.
+update backfill_shard set planned_at = :asked_at where shard_id = :shard_id and launched_at is null and ended_at is null;
 
 -- name: mark_shard_launched
 update backfill_shard set launched_at = :launched_at
@@ -1199,7 +1207,9 @@ from (
             '[]'
         ) as holders
     from stage_attempt as a
-    left join backfill_shard as s using (dag_id, run_id)
+    -- The last try of a task whose worker died says running for ever, its run does not.
+    join processing_run as r on (r.dag_id, r.run_id) = (a.dag_id, a.run_id) and r.outcome = 'running'
+    left join backfill_shard as s on (s.dag_id, s.run_id) = (a.dag_id, a.run_id)
     where a.outcome = 'running' and a.variant is not null and a.stage is not null
 ) as holding
 left join backfill_pause as pause on pause.resumed_at is null;

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from sqlalchemy import Engine, text
@@ -48,8 +47,7 @@ class Deployment:
 
     def note(self, run: RunState) -> str:
         """The note that Airflow shows on the run."""
-        path = f"/api/v2/dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}"
-        return self.api._send("GET", path)["note"] or ""
+        return self.api.run_note(run.dag_id, run.run_id)
 
     def task_states(self, run: RunState) -> dict[str, str | None]:
         return {task.task_id: task.state for task in self.api.tasks(run.dag_id, run.run_id)}

@@ -8,7 +8,7 @@ from airflow.sdk import Context, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from operators.backfill.airflow_runs import note_backfill
-from operators.backfill.closing import close_abandoned, close_backfill
+from operators.backfill.closing import close_backfill
 from operators.backfill.night_settings import NightSettings
 from operators.backfill.opening import (
     Asked,
@@ -38,7 +38,7 @@ def open_night() -> str:
     """Write down what is to be done, and from when to when."""
     context = get_current_context()
     settings, gpus = NightSettings.from_environment(), GpuConfiguration.from_environment()
-    dag_run, database = context["dag_run"], connect()
+    database = connect()
     try:
         asked = _asked(context)
         refuse_impossible(asked.scope, list(folders().media_roots), gpus)
@@ -49,8 +49,6 @@ def open_night() -> str:
         raise AirflowFailException(str(error)) from error
     if asked.is_dry:
         return "dry run: nothing is opened"
-    for closed_id in close_abandoned(database, (dag_run.dag_id, dag_run.run_id), settings, gpus):
-        log.info("backfill %d had ended without a report; it has one now", closed_id)
     backfill_id = open_backfill(database, new)
     end = f"until {new.closes_at.astimezone(settings.zone):%Y-%m-%d %H:%M}" if new.closes_at else "until all is done"
     return f"backfill {backfill_id}: {', '.join(asked.scope.folders)}, {end}"
@@ -110,6 +108,8 @@ def report() -> str:
     note_backfill(dag_run.dag_id, dag_run.run_id, short)
     text = "\n".join(lines)
     log.info("%s", text)
+    # A task that fails returns nothing, and the terminal shows what is returned.
+    context["ti"].xcom_push(key="return_value", value=text)
     _require_all_well(context)
     return text
 

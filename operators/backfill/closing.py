@@ -1,11 +1,9 @@
 """The end of a backfill: its report is made and kept."""
 
-import logging
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
-from operators.airflow_api import UNREACHABLE
 from operators.backfill.airflow_runs import AirflowRuns
 from operators.backfill.night_settings import NightSettings
 from operators.backfill.packer import Learned, Packer
@@ -13,8 +11,6 @@ from operators.backfill.report import BackfillReport, make_report
 from operators.backfill.store import find_backfill, finish_backfill, open_backfills
 from operators.gpu.configuration import GpuConfiguration
 from operators.routing import DevicePolicy
-
-log = logging.getLogger(__name__)
 
 
 def close_backfill(
@@ -34,24 +30,26 @@ def close_backfill(
 
 
 def close_abandoned(
-    database: Engine, own_run: tuple[str, str], settings: NightSettings, gpus: GpuConfiguration
+    database: Engine,
+    own_run: tuple[str, str],
+    settings: NightSettings,
+    gpus: GpuConfiguration,
+    airflow: AirflowRuns,
 ) -> list[int]:
     """Close backfills whose run in Airflow has ended, or is gone, without a report; returns which.
 
-    Were they left open, nobody would settle their shards, and their assets would be in a shard for ever. Where
-    Airflow does not answer, the next backfill does it.
+    Were they left open, nobody would settle their shards, and their assets would be in a shard for ever.
+
+    Raises:
+        httpx.HTTPError: Airflow does not answer, or refuses.
     """
     closed = []
-    try:
-        with AirflowRuns() as airflow:
-            for backfill_id in open_backfills(database):
-                backfill = find_backfill(database, backfill_id)
-                if (backfill.dag_id, backfill.run_id) == own_run:
-                    continue
-                run = airflow.find_run(backfill.dag_id, backfill.run_id)
-                if run is None or run.has_ended:
-                    close_backfill(database, backfill_id, settings, gpus)
-                    closed.append(backfill_id)
-    except UNREACHABLE as error:
-        log.warning("Whether earlier backfills have ended could not be asked: %s", error)
+    for backfill_id in open_backfills(database):
+        backfill = find_backfill(database, backfill_id)
+        if (backfill.dag_id, backfill.run_id) == own_run:
+            continue
+        run = airflow.find_run(backfill.dag_id, backfill.run_id)
+        if run is None or run.has_ended:
+            close_backfill(database, backfill_id, settings, gpus)
+            closed.append(backfill_id)
     return closed

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+import httpx
 from sqlalchemy import Engine
 
 from operators.airflow_api import UNREACHABLE
 from operators.backfill.airflow_runs import MARK, AirflowRuns, shard_conf
 from operators.backfill.backlog import backlog_totals, extend_plan
+from operators.backfill.closing import close_abandoned
 from operators.backfill.night_settings import NightSettings
 from operators.backfill.pace import rest_s, runs_to_launch, runs_wanted
 from operators.backfill.packer import Learned, Packer
@@ -36,6 +38,7 @@ from operators.backfill.store import (
     set_planned,
     shard_assets,
     shards_under_way,
+    touch_shard,
 )
 from operators.gpu.configuration import GpuConfiguration
 from operators.routing import DevicePolicy
@@ -49,6 +52,7 @@ EXTEND_EVERY_S = 180.0
 EXTEND_WHEN_IDLE_S = 20.0
 LEARN_EVERY_S = 600.0
 NOTE_EVERY_S = 30.0
+CLOSE_EVERY_S = 120.0
 # A request that was given up may still reach Airflow. Only after this long is its absence there believed.
 IN_FLIGHT = timedelta(seconds=60)
 
@@ -70,6 +74,8 @@ class Night:
     learned_s: float = 0.0
     extended_s: float | None = None
     noted_s: float | None = None
+    closed_s: float | None = None
+    errors: int = 0
     is_idle: bool = False
 
     def uses_gpu(self, scope: BackfillScope) -> bool:
@@ -110,8 +116,9 @@ def tick(night: Night) -> Standing:
             return Standing(True, ("it is over, and reported",))
         with night.open_airflow() as airflow:
             is_paused = find_pause(night.database) is not None
+            _close_abandoned(night, backfill, airflow)
             for shard in shards_under_way(night.database, night.backfill_id):
-                _attend(night, backfill, shard, airflow, is_paused)
+                _attend_in_peace(night, backfill, shard, airflow, is_paused)
             is_planned = _extend(night, backfill, airflow)
             rest = _rest(night, backfill)
             night.is_idle = rest is None and _launch_more(night, backfill, airflow, is_paused)
@@ -119,6 +126,26 @@ def tick(night: Night) -> Standing:
             told = (*progress_lines(progress, night.settings.zone), *filter(None, [rest]))
             _note(night, backfill, airflow, told)
     return Standing(_is_over(night, progress, is_planned, is_paused), told)
+
+
+def _close_abandoned(night: Night, backfill: Backfill, airflow: AirflowRuns) -> None:
+    """Take over the shards of backfills that somebody stopped: they would count as under way for ever."""
+    if night.closed_s is not None and time.monotonic() - night.closed_s < CLOSE_EVERY_S:
+        return
+    night.closed_s = time.monotonic()
+    own_run = (backfill.dag_id, backfill.run_id)
+    for closed_id in close_abandoned(night.database, own_run, night.settings, night.gpus, airflow):
+        log.info("backfill %d had ended without a report; it has one now", closed_id)
+
+
+def _attend_in_peace(night: Night, backfill: Backfill, shard: Shard, airflow: AirflowRuns, is_paused: bool) -> None:
+    """Attend to a shard; what Airflow refuses about one must not keep the others from being settled."""
+    try:
+        _attend(night, backfill, shard, airflow, is_paused)
+    except httpx.HTTPStatusError as error:
+        if error.response.is_server_error:
+            raise
+        log.warning("%s is left for the next step: %s", shard.run_id, error)
 
 
 def _attend(night: Night, backfill: Backfill, shard: Shard, airflow: AirflowRuns, is_paused: bool) -> None:
@@ -151,6 +178,7 @@ def _may_launch(backfill: Backfill, shard: Shard, now: datetime) -> bool:
 def _launch(night: Night, shard: Shard, airflow: AirflowRuns) -> None:
     asset_ids = shard_assets(night.database, shard.shard_id)
     asked_at = night.clock()
+    touch_shard(night.database, shard.shard_id, asked_at)
     airflow.create_run(shard.dag_id, shard.run_id, shard_conf(shard, asset_ids))
     mark_launched(night.database, shard.shard_id, asked_at)
     log.info(

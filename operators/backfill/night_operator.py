@@ -5,10 +5,11 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from operators.airflow_api import UNREACHABLE
 from operators.backfill.night import Night, Standing, tick
@@ -21,6 +22,8 @@ from operators.scan.rules import ScanRules
 # Also keeps the trigger from firing at once, which under load can leave the task deferred for good:
 # https://github.com/apache/airflow/issues/71580
 TICK_EVERY_S = 5.0
+# In a row, of a kind that does not pass by itself: then the task fails, is tried again, and the report says so.
+MOST_ERRORS = 20
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +31,22 @@ log = logging.getLogger(__name__)
 def try_tick(night: Night) -> Standing | None:
     """One step; none when Airflow or the database is away: then the next one goes on."""
     try:
-        return tick(night)
+        standing = tick(night)
+        night.errors = 0
+        return standing
     except (*UNREACHABLE, SQLAlchemyError) as error:
+        night.errors = 0 if _may_pass(error) else night.errors + 1
+        if night.errors >= MOST_ERRORS:
+            raise
         log.warning("This step could not be done, the next goes on: %s", error)
         return None
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether it is for lack of somebody to answer: however long that lasts, the night goes on after it."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.is_server_error
+    return isinstance(error, httpx.TransportError | OperationalError | InterfaceError)
 
 
 class NightTrigger(BaseTrigger):

@@ -11,6 +11,7 @@ from sqlalchemy import Row
 
 from operators.backfill.estimate import Estimate, MediaFacts
 from operators.backfill.scope import BackfillScope
+from operators.backfill.waits import MOST_RETURNS
 from operators.database import Database, transaction
 from operators.errors import NightreelError
 from operators.queries import query
@@ -314,7 +315,8 @@ def count_shards_under_way(database: Database) -> int:
 def fruitless_ends(database: Database, backfill_id: int) -> FruitlessEnds:
     """The latest runs in a row that came to none of their assets."""
     with transaction(database) as connection:
-        row = connection.execute(query("fruitless_ends"), {"backfill_id": backfill_id}).one()
+        asked = {"backfill_id": backfill_id, "most_returns": MOST_RETURNS}
+        row = connection.execute(query("fruitless_ends"), asked).one()
     return FruitlessEnds(row.ends, row.ended_at)
 
 
@@ -322,6 +324,12 @@ def shard_assets(database: Database, shard_id: int) -> list[str]:
     """What a shard has."""
     with transaction(database) as connection:
         return list(connection.execute(query("list_shard_assets"), {"shard_id": shard_id}).scalars())
+
+
+def touch_shard(database: Database, shard_id: int, asked_at: datetime) -> None:
+    """Record that a shard's run is asked for now."""
+    with transaction(database) as connection:
+        connection.execute(query("touch_shard"), {"shard_id": shard_id, "asked_at": asked_at})
 
 
 def mark_launched(database: Database, shard_id: int, launched_at: datetime) -> None:

@@ -45,7 +45,12 @@ def deployment(monkeypatch, media_database):
 def context(run_id="by_hand__1", run_type=DagRunType.MANUAL, scan_state="success", **form):
     dag_run = SimpleNamespace(dag_id="archive_backfill", run_id=run_id, run_type=run_type)
     states = {run_id: {"open_backfill": "success", "scan_archive": scan_state, "launch_shards": "success"}}
-    running = SimpleNamespace(dag_id="archive_backfill", run_id=run_id, get_task_states=lambda **asked: states)
+    running = SimpleNamespace(
+        dag_id="archive_backfill",
+        run_id=run_id,
+        get_task_states=lambda **asked: states,
+        xcom_push=lambda key, value: None,
+    )
     return {"dag_run": dag_run, "params": {**FORM, **form}, "ti": running}
 
 

@@ -4,10 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier, Thread
 
+import pytest
 from sqlalchemy import text
 
 from operators.backfill.night import Night, tick
-from operators.backfill.night_operator import try_tick
+from operators.backfill.night_operator import MOST_ERRORS, try_tick
 from operators.backfill.pause import PauseAction, switch_backfills
 from operators.backfill.store import read_counts
 from operators.database import open_engine
@@ -154,3 +155,42 @@ def test_the_next_backfill_settles_what_one_that_is_over_left_behind(media_datab
     tick(night_of(media_database, begin(media_database, "second"), airflow, clock))
     assert read_counts(media_database, first).done == 1
     assert rows(media_database, "select outcome from backfill_shard order by shard_id limit 1") == [("done",)]
+
+
+def test_the_wait_before_a_withdrawal_counts_from_the_last_request(media_database, airflow, clock):
+    fill_archive(media_database, [60])
+    night = night_of(media_database, begin(media_database), airflow, clock)
+    airflow.refuses_posts = True
+    for _ in range(3):
+        assert try_tick(night) is None
+        clock.now += timedelta(seconds=50)
+    switch_backfills(media_database, PauseAction.PAUSE, "anna", "disks")
+    tick(night)
+    assert rows(media_database, "select outcome from backfill_shard") == [(None,)]
+
+
+def test_a_backfill_that_somebody_stopped_does_not_hold_up_the_others(media_database, airflow, clock):
+    fill_archive(media_database, [60] * 3)
+    tick(night_of(media_database, begin(media_database, "stopped"), airflow, clock))
+    (shard_run,) = airflow.posts
+    airflow.end("stopped", "failed", dag_id="archive_backfill")
+    airflow.end(shard_run, "failed", ended_at=clock.now - timedelta(minutes=5))
+    tick(night_of(media_database, begin(media_database, "other"), airflow, clock))
+    assert len(airflow.posts) == 2
+    assert claimed(airflow)[-1] in map(asset_id, range(3))
+
+
+def test_an_error_that_does_not_pass_ends_the_night_and_one_that_may_does_not(media_database, airflow, clock):
+    night = night_of(media_database, begin(media_database), airflow, clock)
+    airflow.is_down = True
+    for _ in range(MOST_ERRORS + 1):
+        assert try_tick(night) is None
+    broken = replace(night, open_airflow=answer_nonsense)
+    for _ in range(MOST_ERRORS - 1):
+        assert try_tick(broken) is None
+    with pytest.raises(KeyError):
+        try_tick(broken)
+
+
+def answer_nonsense():
+    raise KeyError("access_token")

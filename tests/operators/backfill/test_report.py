@@ -170,12 +170,12 @@ def test_a_dry_run_tells_the_plan_and_leaves_nothing_behind(media_database, airf
     assert open_backfills(media_database) == []
 
 
-def test_a_backfill_whose_run_has_ended_without_a_report_gets_one(media_database, airflow, clock, monkeypatch):
-    monkeypatch.setattr("operators.backfill.closing.AirflowRuns", airflow.session)
+def test_a_backfill_whose_run_has_ended_without_a_report_gets_one(media_database, airflow, clock):
     cancelled, goes_on, gone = (begin(media_database, name) for name in ("cancelled", "goes on", "gone"))
-    for name in ("cancelled", "goes on"):
-        airflow.runs["archive_backfill", name] = {"state": "running", "queued_at": None, "end_date": None, "conf": {}}
-    airflow.end("cancelled", "failed", dag_id="archive_backfill")
+    airflow.runs["archive_backfill", "cancelled"] = {"state": "failed", "queued_at": None, "end_date": None}
+    airflow.deleted.add("gone")
     settings = night_of(media_database, cancelled, airflow, clock).settings
-    assert close_abandoned(media_database, ("archive_backfill", "own"), settings, NO_GPUS) == [cancelled, gone]
+    own_run = ("archive_backfill", "own")
+    with airflow.session() as session:
+        assert close_abandoned(media_database, own_run, settings, NO_GPUS, session) == [cancelled, gone]
     assert open_backfills(media_database) == [goes_on]
