@@ -3,11 +3,12 @@
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi import Depends, FastAPI
 
-from nightreel_ui import outputs
+from nightreel_ui import outputs, page
 
 
 def build() -> FastAPI:
     """Every route needs a person whom Airflow knows; each room adds what that person must be allowed."""
     app = FastAPI(title="Nightreel", dependencies=[Depends(get_user)], docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(outputs.router)
+    for room in (page, outputs):
+        app.include_router(room.router)
     return app
