@@ -32,8 +32,8 @@ help: ## List the commands
 demo: up ## Start everything and take three sample files through it
 	@$(PY) -m console.demo
 
-up: images ## Start the services, or apply what changed, and wait until all are healthy
-	@$(PY) -m console.stack up
+up: images ## Start the services, or apply what changed; MONITORING=1 with Prometheus and Grafana from now on, 0 without
+	@$(PY) -m console.stack up $(if $(MONITORING),--monitoring=$(MONITORING))
 
 down: $(CONSOLE) ## Stop the services; databases, results and logs stay
 	@$(PY) -m console.stack down

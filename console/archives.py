@@ -8,8 +8,9 @@ from pathlib import Path
 from console.setting_rules import whole_number
 from console.terminal import ConsoleError
 
-# Whoever reads the archives; stage containers get them from the operators, who are told the paths.
-READERS = ("scheduler",)
+# Whoever reads the archives, the API server to play them. Stage containers get them from the operators, who are told
+# the paths.
+READERS = ("scheduler", "api-server")
 TAKEN_NAMES = ("archive", "inbox")
 ROOT_NAME = re.compile(r"[a-z0-9-]+")
 

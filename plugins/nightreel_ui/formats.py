@@ -22,6 +22,14 @@ def span(value: float | None) -> str:
     return NOTHING if value is None else clock(value)
 
 
+def timecode(value: float | None) -> str:
+    """A moment of the media as players show it, cut to the second: `0:04`, `1:02:03`."""
+    if value is None:
+        return NOTHING
+    minutes, rest = divmod(int(value), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+
+
 def hours(value: float | None) -> str:
     """Seconds as hours of media: `12.3 h`."""
     return NOTHING if value is None else f"{value / 3600:.1f} h"
@@ -60,6 +68,7 @@ def file_size(value: int | None) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     "seconds": seconds,
     "span": span,
+    "timecode": timecode,
     "hours": hours,
     "number": number,
     "share": share,

@@ -5,7 +5,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from fastapi.templating import Jinja2Templates
 
 from nightreel_ui import formats
@@ -48,6 +48,12 @@ def page(request: Request, template: str, context: dict[str, Any], status: int =
 def zone() -> ZoneInfo:
     """The deployment's time zone, in which pages show instants."""
     return ZoneInfo(required("NIGHTREEL_TIME_ZONE"))
+
+
+@router.get("/")
+def front(request: Request) -> RedirectResponse:
+    """The first section."""
+    return RedirectResponse(f"{request.scope.get('root_path', '')}{SECTIONS[0][0]}", status_code=303)
 
 
 @router.get("/static/{name}")
