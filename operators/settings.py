@@ -1,6 +1,7 @@
 """What the deployment says about this machine, from the environment that Compose sets."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,9 +56,9 @@ def folders() -> Folders:
     )
 
 
-def more_archives() -> dict[str, Path]:
+def more_archives(environ: Mapping[str, str] = os.environ) -> dict[str, Path]:
     """Archives beside the first, by their root's name: where they lie on the host. `make up` has checked them."""
-    given = os.environ.get("NIGHTREEL_MORE_ARCHIVES", "")
+    given = environ.get("NIGHTREEL_MORE_ARCHIVES", "")
     named = (part.partition("=") for part in given.split(",") if part)
     return {root: Path(path) for root, _, path in named}
 
