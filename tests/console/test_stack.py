@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from console import stack
+from console import compose, stack
 from console.compose import ServiceState, docker_compose, parse_states
 from console.engine import ensure_engine
 from console.settings import Settings, complete, load_settings
@@ -140,6 +140,20 @@ def test_an_archive_that_is_not_there_is_told_before_anything_starts(settings: S
     with pytest.raises(ConsoleError, match="NIGHTREEL_ARCHIVE must be a folder"):
         prepare_folders(settings)
     assert not settings.data.exists()
+
+
+@pytest.mark.parametrize(("failures", "is_told"), [(0, True), (1, True), (99, False)])
+def test_a_container_that_is_replaced_while_states_are_asked_for_is_asked_for_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, failures: int, is_told: bool
+) -> None:
+    said = [CompletedProcess([], 1, "", "Error response from daemon: No such container: 72b1c8")] * failures
+    asked = iter([*said, CompletedProcess([], 0, PS_LINE, "")])
+    monkeypatch.setattr(compose, "try_compose", lambda settings, *arguments, limit_s: next(asked))
+    if is_told:
+        assert [state.service for state in compose.service_states(settings)] == ["scheduler"]
+    else:
+        with pytest.raises(ConsoleError, match="No such container"):
+            compose.service_states(settings)
 
 
 def answers(code: int, stdout: str, stderr: str) -> Callable[..., CompletedProcess[str]]:
