@@ -16,6 +16,8 @@ override export DO := $(value DO)
 override export FOLDER := $(value FOLDER)
 override export LIST := $(value LIST)
 export OPEN CLOSE ROUTE
+# A flag is set with 1; 0 or nothing is no.
+if_set = $(if $(filter-out 0,$(1)),$(2))
 PY := .venv/bin/python
 # Stamps: what .venv holds.
 CONSOLE := .venv/.console
@@ -49,15 +51,15 @@ logs: $(CONSOLE) ## Follow the services' logs; SERVICE=scheduler for one
 
 process: $(CONSOLE) ## Take FILE=clip.mp4 through the pipeline; URGENT=1, ARGS="--language en"
 	@$(if $(FILE),,$(error FILE must name a media file: make process FILE=clip.mp4))$(PY) -m console.engine
-	@$(PY) -m console.process $(if $(URGENT),--urgent) $(ARGS) -- "$$FILE"
+	@$(PY) -m console.process $(call if_set,$(URGENT),--urgent) $(ARGS) -- "$$FILE"
 
 backfill: $(CONSOLE) ## Process what has no result yet: FOLDER=archive/2024 or LIST=file; DRY_RUN=1, ORDER=oldest, UNTIL=06:00, ARGS=…
 	@$(if $(FOLDER)$(LIST),,$(error FOLDER must name a folder, or LIST a file that lists some: make backfill FOLDER=archive/2024))$(PY) -m console.engine
-	@$(PY) -m console.backfill $(if $(LIST),--list="$$LIST") $(if $(DRY_RUN),--dry-run) $(if $(ORDER),--order $(ORDER)) \
+	@$(PY) -m console.backfill $(if $(LIST),--list="$$LIST") $(call if_set,$(DRY_RUN),--dry-run) $(if $(ORDER),--order $(ORDER)) \
 	  $(if $(UNTIL),--until $(UNTIL)) $(ARGS) -- $(if $(FOLDER),"$$FOLDER")
 
-progress: $(CONSOLE) ## Show how running backfills go, or the last one's report; WATCH=1 until it ends
-	@$(PY) -m console.stack progress $(if $(WATCH),--watch) $(ARGS)
+progress: $(CONSOLE) ## Show how running backfills go, or the last one's report; WATCH=1 until it ends, ARGS="--last 5"
+	@$(PY) -m console.stack progress $(call if_set,$(WATCH),--watch) $(ARGS)
 
 pause: $(CONSOLE) ## Pause all backfills: WHY="disks are moved"
 	@$(if $(WHY),,$(error WHY must say why: make pause WHY="disks are moved"))$(PY) -m console.stack pause --pause --why="$$WHY"

@@ -5,13 +5,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from console.setting_rules import whole_number
+from console.setting_rules import INBOX, whole_number
 from console.terminal import ConsoleError
 
 # Whoever reads the archives, the API server to play them. Stage containers get them from the operators, who are told
 # the paths.
 READERS = ("scheduler", "api-server")
-TAKEN_NAMES = ("archive", "inbox")
+FIRST_ARCHIVE = "archive"
+TAKEN_NAMES = (FIRST_ARCHIVE, INBOX)
 ROOT_NAME = re.compile(r"[a-z0-9-]+")
 
 SCAN_SETTINGS: tuple[tuple[str, str, str], ...] = (

@@ -63,6 +63,19 @@ def follow(api: AirflowApi, run: RunState) -> RunState:
     return run
 
 
+def require_report(api: AirflowApi, run: RunState) -> str:
+    """What the run says came of it.
+
+    Raises:
+        ConsoleError: it says nothing: it could not begin.
+    """
+    report = api.returned_text(run.dag_id, run.run_id, REPORT_TASK)
+    if report is None:
+        why = "; ".join(_marked(api.run_note(run.dag_id, run.run_id))) or "its tasks say why"
+        raise ConsoleError(f"nothing was done: {why}\n{api.run_url(run.dag_id, run.run_id)}")
+    return report
+
+
 def _marked(note: str) -> list[str]:
     return [line.removeprefix(MARK) for line in note.splitlines() if line.startswith(MARK)]
 
@@ -88,6 +101,7 @@ def choices(arguments: argparse.Namespace, roots: Mapping[str, Path]) -> dict[st
         "until": arguments.until,
         "device": arguments.device,
         "stages": arguments.stages,
+        "language": arguments.language,
         "renew": arguments.renew or None,
         "retry_parked": arguments.retry_parked or None,
         "dry_run": arguments.dry_run or None,
@@ -107,6 +121,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--in-window", action="store_true", help="keep to the night's hours")
     parser.add_argument("--device", choices=["auto", "cpu", "gpu"])
     parser.add_argument("--stages", nargs="+", help="for instance audio.transcribe; all when not given")
+    parser.add_argument("--language", help="spoken in all of it, ISO 639-1; detected when not given")
     parser.add_argument("--renew", action="store_true", help="also what has results of other models")
     parser.add_argument("--retry-parked", action="store_true", help="also what failed before")
     return parser.parse_args(argv)
@@ -122,7 +137,7 @@ def _main(argv: Sequence[str] | None = None) -> None:
     say("  it goes on without this terminal; `make progress` shows it again")
     run = follow(api, run)
     say("")
-    say(api.returned_text(run.dag_id, run.run_id, REPORT_TASK) or "there is no report; the run's tasks say why")
+    say(require_report(api, run))
     if run.state != "success":
         raise ConsoleError(f"the run ended {run.state}: {api.run_url(run.dag_id, run.run_id)}")
 

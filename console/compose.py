@@ -14,6 +14,9 @@ from console.terminal import REPOSITORY, ConsoleError
 INITIALIZATION = "airflow-init"
 # As `timeout` has it.
 TIMED_OUT = 124
+# What Compose says of a container that was replaced after it had listed it and before it asked for its state.
+REPLACED = "No such container"
+MOST_ASKED = 5
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,7 @@ def docker_compose(settings: Settings, *arguments: str, limit_s: float | None = 
     Raises:
         ConsoleError: it failed, or did not end within `limit_s`; the message holds what it said.
     """
-    told = try_compose(settings, *arguments, limit_s=limit_s)
-    if told.returncode != 0:
-        raise ConsoleError(f"docker compose {' '.join(arguments)} failed: {told.stderr.strip()}")
-    return told.stdout.strip()
+    return _stdout(try_compose(settings, *arguments, limit_s=limit_s), arguments)
 
 
 def try_compose(settings: Settings, *arguments: str, limit_s: float | None = None) -> subprocess.CompletedProcess[str]:
@@ -123,10 +123,22 @@ def service_states(settings: Settings, *services: str, limit_s: float | None = N
     Raises:
         ConsoleError: Compose failed, or did not end within `limit_s`.
     """
-    return parse_states(docker_compose(settings, "ps", "--all", "--format", "json", *services, limit_s=limit_s))
+    asked = ("ps", "--all", "--format", "json", *services)
+    told = try_compose(settings, *asked, limit_s=limit_s)
+    for _ in range(MOST_ASKED - 1):
+        if REPLACED not in told.stderr:
+            break
+        told = try_compose(settings, *asked, limit_s=limit_s)
+    return parse_states(_stdout(told, asked))
 
 
 def parse_states(text: str) -> list[ServiceState]:
     """States from `docker compose ps --format json`: a line each, or one list before Compose 2.21."""
     entries = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
     return [ServiceState(e["Service"], e["State"], e.get("Health", ""), int(e["ExitCode"])) for e in entries]
+
+
+def _stdout(told: subprocess.CompletedProcess[str], arguments: Sequence[str]) -> str:
+    if told.returncode != 0:
+        raise ConsoleError(f"docker compose {' '.join(arguments)} failed: {told.stderr.strip()}")
+    return told.stdout.strip()

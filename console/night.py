@@ -23,7 +23,7 @@ NIGHT_SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("NIGHTREEL_NIGHT_DAYS", "Days on whose evening a night begins, such as mon-sun. Empty: none, only by hand.", ""),
     ("NIGHTREEL_NIGHT_HOURS", "From when to when backfills launch work, by the clock there.", "22:00-06:00"),
     ("NIGHTREEL_NIGHT_ORDER", "What goes first: newest, oldest or shortest.", "newest"),
-    ("NIGHTREEL_NIGHT_FOLDERS", "What nights are about, with commas.", "archive"),
+    ("NIGHTREEL_NIGHT_FOLDERS", "What nights are about, with commas. Empty: all archives, not the inbox.", ""),
     ("NIGHTREEL_NIGHT_FIRST", "A folder that goes before everything else. Empty: none.", ""),
     ("NIGHTREEL_RENEW", "Whether new models make old results stale, to be made anew by nights: 0 or 1.", "0"),
     ("NIGHTREEL_SHARD_MINUTES", "How much work one run of a backfill holds at most.", "20"),

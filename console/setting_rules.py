@@ -1,7 +1,7 @@
 """The rules that values of `.env` keep; each refusal names the rule, the value and where to change it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from console.terminal import ConsoleError
@@ -16,7 +16,9 @@ TIME = r"([01]?\d|2[0-3]):[0-5]\d"
 HOURS = re.compile(f"{TIME}-{TIME}")
 DAY = "(mon|tue|wed|thu|fri|sat|sun)"
 DAYS = re.compile(f"({DAY}(-{DAY})?(,{DAY}(-{DAY})?)*)?")
-FOLDER = re.compile(r"[a-z0-9-]+(/[^,]*)?")
+FOLDER = r"[a-z0-9-]+(/[^,/]+)*/?"
+# The one root that is no archive.
+INBOX = "inbox"
 
 
 def whole_number(values: Mapping[str, str], name: str, least: int) -> int:
@@ -112,8 +114,8 @@ def check_gpu(values: Mapping[str, str]) -> None:
         )
 
 
-def check_night(values: Mapping[str, str]) -> None:
-    """Hold the settings of nights against their rules.
+def check_night(values: Mapping[str, str], archives: Sequence[str]) -> None:
+    """Hold the settings of nights against their rules. `archives` are the names of all archives.
 
     Raises:
         ConsoleError: a value breaks its rule.
@@ -125,10 +127,10 @@ def check_night(values: Mapping[str, str]) -> None:
     forms = {
         "NIGHTREEL_NIGHT_HOURS": (HOURS, "two times of day, such as 22:00-06:00"),
         "NIGHTREEL_NIGHT_DAYS": (DAYS, "empty or days, such as mon-fri,sun"),
-        "NIGHTREEL_NIGHT_FIRST": (re.compile(f"({FOLDER.pattern})?"), "empty or a folder such as archive/news"),
+        "NIGHTREEL_NIGHT_FIRST": (re.compile(f"({FOLDER})?"), "empty or a folder such as archive/news"),
         "NIGHTREEL_NIGHT_FOLDERS": (
-            re.compile(f"{FOLDER.pattern}(,{FOLDER.pattern})*"),
-            "folders such as archive/2024, with commas and no spaces",
+            re.compile(f"({FOLDER}(,{FOLDER})*)?"),
+            "empty or folders such as archive/2024, with commas and no spaces",
         ),
     }
     for name, (form, rule) in forms.items():
@@ -143,3 +145,31 @@ def check_night(values: Mapping[str, str]) -> None:
             f"NIGHTREEL_TIME_ZONE must be a time zone of the IANA database, such as Europe/Berlin: it is {zone!r}; "
             "change it in .env"
         ) from error
+    _check_folders(values, archives)
+
+
+def _check_folders(values: Mapping[str, str], archives: Sequence[str]) -> None:
+    folders, first = (
+        [folder.rstrip("/") for folder in values[name].split(",") if folder]
+        for name in ("NIGHTREEL_NIGHT_FOLDERS", "NIGHTREEL_NIGHT_FIRST")
+    )
+    roots = [*archives, INBOX]
+    for name, named in (("NIGHTREEL_NIGHT_FOLDERS", folders), ("NIGHTREEL_NIGHT_FIRST", first)):
+        for folder in named:
+            root, *path = folder.split("/")
+            if root not in roots or {".", ".."} & set(path):
+                raise ConsoleError(
+                    f"{name} must lie in one of {', '.join(roots)}, without . and ..: {folder!r} does not; change it "
+                    "in .env, or name its archive in NIGHTREEL_MORE_ARCHIVES"
+                )
+    about = folders or archives
+    for folder in first:
+        if not any(_is_in(folder, other) or _is_in(other, folder) for other in about):
+            raise ConsoleError(
+                f"NIGHTREEL_NIGHT_FIRST must lie in what nights are about, {', '.join(about)}: {folder!r} does not, "
+                "and no night would come to it; change it in .env, or add it to NIGHTREEL_NIGHT_FOLDERS"
+            )
+
+
+def _is_in(folder: str, other: str) -> bool:
+    return f"{folder}/".startswith(f"{other}/")

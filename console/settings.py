@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from console.archives import SCAN_SETTINGS, check_scan, more_archives
+from console.archives import FIRST_ARCHIVE, SCAN_SETTINGS, check_scan, more_archives
 from console.monitoring_settings import MONITORING_GROUP, MONITORING_PORTS, MONITORING_SETTINGS, check_monitoring
 from console.night import GROUP, NIGHT_SETTINGS, machine_time_zone
 from console.setting_rules import check_gpu, check_night, gpu_devices, port, positive_number, whole_number
@@ -341,9 +341,9 @@ def check(values: Mapping[str, str]) -> Settings:
         whole_number(values, f"NIGHTREEL_{name}", least=1)
     positive_number(values, "NIGHTREEL_STAGE_CPUS")
     check_gpu(values)
-    check_night(values)
     check_scan(values)
     check_monitoring(values)
+    check_night(values, archives=[FIRST_ARCHIVE, *more_archives(values)])
     for entry in ENTRIES:
         if entry.default is _secret and not re.fullmatch(r"[A-Za-z0-9_.~-]+", values[entry.name]):
             raise ConsoleError(f"{entry.name} must be letters, digits, and - _ . ~ only: change it in .env")

@@ -19,6 +19,7 @@ from console.compose import (
     run_in_scheduler,
     service_names,
     service_states,
+    try_compose,
 )
 from console.engine import docker, ensure_engine, image_id, stage_socket
 from console.settings import (
@@ -44,6 +45,7 @@ CODE_SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
 UP_S = 600.0
 POLL_EVERY_S = 1.0
 STACK_LABEL = "nightreel.stack"
+NIGHTS_LIMIT_S = 30.0
 
 
 def up(is_monitored: str | None = None) -> Settings:
@@ -75,6 +77,7 @@ def up(is_monitored: str | None = None) -> Settings:
     say(f"Results  {settings.results}")
     for name, address in monitoring.urls(settings):
         say(f"{name:<10} {address}")
+    say(f"Nights   {nights(settings)}")
     return settings
 
 
@@ -136,7 +139,7 @@ def switch_backfills(arguments: Sequence[str]) -> None:
 
 
 def status() -> None:
-    """Print each service's state and where Airflow answers.
+    """Print each service's state, where Airflow answers, and when the next night opens.
 
     Raises:
         ConsoleError: a service is not well.
@@ -155,6 +158,17 @@ def status() -> None:
         raise ConsoleError("not all services are well; `make up` starts them, `make logs` tells what they say")
     for _, address in [("Airflow", settings.airflow_url), *monitoring.urls(settings)]:
         say(address)
+    say(f"nights: {nights(settings)}")
+
+
+def nights(settings: Settings) -> str:
+    """One line: when the next night opens, that backfills are paused, or that there are no nights."""
+    command = ("python", "-m", "operators.backfill.next_night")
+    told = try_compose(settings, "exec", "--no-TTY", "scheduler", *command, limit_s=NIGHTS_LIMIT_S)
+    if told.returncode == 0:
+        return plain(told.stdout)
+    why = told.stderr.strip().splitlines() or [f"it ended with {told.returncode}"]
+    return f"not known, as the scheduler does not tell: {plain(why[-1])}"
 
 
 def prepare_folders(settings: Settings) -> None:

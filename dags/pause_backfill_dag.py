@@ -2,8 +2,8 @@
 ## What it does
 
 Pauses all backfills, or lets them go on. While they are paused nothing is launched, and running shards step aside: each
-ends the file it is at and gives its slot back. What they finished is kept, and they go on where they were. Runs that were
-started by hand and urgent ones go on. Who did it, when and why stays in `backfill_pause`.
+ends the file it is at and gives its slot back. Scans wait too, and read nothing. What they finished is kept, and they go on
+where they were. Runs that were started by hand and urgent ones go on. Who did it, when and why stays in `backfill_pause`.
 
 ## How to run it
 
@@ -15,12 +15,14 @@ Press **Trigger**, choose the action, and say why; or use `make pause WHY="…"`
 | --- | --- | --- |
 | a container goes on after the pause | it is in the middle of a long file | wait, or mark its task failed: finished files are kept |
 | the task says *paused already* | somebody was faster; who and why is in the message | nothing |
+| a disk cannot be unmounted | a scan that waits holds a file open | mark its run of `archive_backfill` as failed |
 | the night closes while paused | nothing is launched any more | the next night goes on, or start one by hand |
 """
 
 from airflow.sdk import DAG, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
+from operators.backfill.night_settings import NightSettings
 from operators.backfill.pause import NOBODY, PauseAction, switch_backfills
 from operators.database import connect
 from operators.errors import NightreelError
@@ -34,7 +36,10 @@ PARAMS = {
         description="“pause” holds all backfills up, “resume” lets them go on.",
     ),
     "reason": Param(
-        "", type="string", minLength=1, title="Reason", description="Why; recorded with your name and the time."
+        None,
+        type=["null", "string"],
+        title="Reason",
+        description="Why; recorded with your name and the time. A pause must have one, resuming need not.",
     ),
 }
 
@@ -46,7 +51,8 @@ def switch() -> str:
     who = getattr(context["dag_run"], "triggering_user_name", None) or NOBODY
     wish = context["params"]
     try:
-        return switch_backfills(connect(), PauseAction(wish["action"]), who, wish["reason"])
+        zone = NightSettings.from_environment().zone
+        return switch_backfills(connect(), PauseAction(wish["action"]), who, wish["reason"] or "", zone)
     except NightreelError as error:
         raise AirflowFailException(str(error)) from error
 

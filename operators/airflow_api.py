@@ -15,6 +15,7 @@ TIMEOUT_S = 5.0
 USER = "nightreel"
 LONGEST_ANSWER = 500
 ENDED = frozenset({"success", "failed"})
+QUEUED = "queued"
 UNREACHABLE = (httpx.HTTPError, SettingMissing, ValueError, KeyError)
 """What a call raises when Airflow does not answer, refuses, or answers what is no answer."""
 
@@ -31,6 +32,11 @@ class AirflowRun:
     def has_ended(self) -> bool:
         """Whether nothing more will happen in it, unless a person clears it."""
         return self.state in ENDED
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether it waits for its turn: for its first one, or for another since a person cleared it."""
+        return self.state == QUEUED
 
 
 class AirflowApi:
@@ -70,7 +76,7 @@ class AirflowApi:
                 request=answer.request,
                 response=answer,
             )
-        content: dict[str, Any] = answer.json()
+        content: dict[str, Any] = answer.json() if answer.content else {}
         return content
 
     def find_run(self, dag_id: str, run_id: str) -> AirflowRun | None:

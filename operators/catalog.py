@@ -1,6 +1,6 @@
 """The catalog: which media assets there are, by content, and where they lie."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ __all__ = [
     "RejectedLocation",
     "Sighting",
     "find_media",
+    "known_assets",
     "look_at",
     "register",
     "resolve",
@@ -100,14 +101,21 @@ def register(
     return registered
 
 
-def resolve(database: Database, asset_ids: Sequence[str]) -> dict[str, Location]:
-    """Where each of these assets is, or was seen last. An asset that the catalog does not know is left out."""
+def resolve(database: Database, roots: Collection[str], asset_ids: Sequence[str]) -> dict[str, Location]:
+    """Where below these roots each of these assets is, or was seen last. One that has no place there is left out."""
     with transaction(database) as connection:
         rows = connection.execute(query("find_asset_locations"), {"asset_ids": list(asset_ids)})
         latest: dict[str, Location] = {}
         for row in rows:
-            latest.setdefault(row.asset_id, Location(row.root, row.path))
+            if row.root in roots:
+                latest.setdefault(row.asset_id, Location(row.root, row.path))
     return {asset_id: latest[asset_id] for asset_id in asset_ids if asset_id in latest}
+
+
+def known_assets(database: Database, asset_ids: Sequence[str]) -> frozenset[str]:
+    """Those of these assets that the catalog has, wherever they lie."""
+    with transaction(database) as connection:
+        return frozenset(connection.execute(query("find_known_assets"), {"asset_ids": list(asset_ids)}).scalars())
 
 
 def _find_known(database: Database, locations: Sequence[Location]) -> dict[Location, KnownFile]:

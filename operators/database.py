@@ -13,6 +13,21 @@ URL_VARIABLE = "NIGHTREEL_DATABASE_URL"
 DRIVER = "postgresql+psycopg"
 CONNECT_TIMEOUT_S = 10
 
+# A host that vanishes says nothing, and the kernel would believe in it for hours: a step of the night would hang, or
+# its locks would be held by nobody. So a connection is asked after 30 s of silence and given up after three questions,
+# and what was sent may stay unacknowledged for a minute: long enough for a cable to be plugged in again. Both ends keep
+# to it. A long query is no silence, since the other end's kernel answers.
+# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-KEEPALIVES
+KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+UNACKNOWLEDGED_MS = 60_000
+
+SESSION = {
+    "timezone": "UTC",
+    **{f"tcp_{name}": value for name, value in KEEPALIVE.items()},
+    "tcp_user_timeout": UNACKNOWLEDGED_MS,
+}
+"""Settings of each session, on the server's side."""
+
 Database = Engine | Connection
 """An engine, for a transaction of one's own; or a connection, to take part in the caller's."""
 
@@ -47,7 +62,10 @@ def open_engine(url: str) -> Engine:
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
             "application_name": "nightreel",
-            "options": "-c timezone=UTC",
+            "keepalives": 1,
+            **KEEPALIVE,
+            "tcp_user_timeout": UNACKNOWLEDGED_MS,
+            "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
         },
     )
 

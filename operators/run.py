@@ -9,12 +9,13 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from operators.catalog import Location, Registered, RejectedLocation, find_media, register, resolve
+from operators.catalog import Location, Registered, RejectedLocation, find_media, known_assets, register, resolve
 from operators.database import Database
 from operators.errors import ChoiceInvalid, NightreelError, ShardMissing
 from operators.gpu.configuration import GpuConfiguration
 from operators.publish import publish_asset
 from operators.routing import DevicePolicy, has_gpu_build, with_prerequisites
+from operators.scan.walk import is_empty
 from operators.settings import Folders
 from operators.shard import USABLE, RunFolder, Shard, ShardItem, ShardLocation, StageIndex, StageItem
 from operators.stage_plan import usable_inputs
@@ -28,15 +29,23 @@ from operators.timings import (
     run_outcome,
     set_item_outcomes,
 )
+from stage_contract.result import Rejection
 from stage_contract.vocabulary import PASSING_REASONS, ItemOutcome, Reason, Stage
 
 # Each asset is a mount of the stage container; the kernel takes thousands, but not gladly.
 MAX_SHARD_ASSETS = 500
 HASH_REPORT_BYTES = 1 << 30
 
+NOWHERE = "asset"
+"""Stands for the root of an asset that was asked for by its id and lies nowhere."""
+
 log = logging.getLogger(__name__)
 
 Indexes = Mapping[Stage, StageIndex | None]
+
+
+class RootAway(NightreelError):
+    """A root holds no files, where the catalog has some: its disk is not mounted, perhaps."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,17 @@ class RunRequest:
     asset_ids: tuple[str, ...]
     stages: tuple[Stage, ...]
     device: DevicePolicy = DevicePolicy.AUTO
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where what a run is asked for lies: files, each with the asset that it was asked for as (none: by its path).
+
+    `nowhere` are assets that were asked for by their id and of which the catalog has no place.
+    """
+
+    files: Mapping[Location, str | None]
+    nowhere: tuple[ShardLocation, ...]
 
 
 @dataclass(frozen=True)
@@ -79,25 +99,32 @@ def refuse_impossible(request: RunRequest, gpus: GpuConfiguration) -> None:
 def begin_shard(database: Database, places: Folders, folder: RunFolder, run: RunStart, request: RunRequest) -> Shard:
     """Find, hash and register the files asked for, and write the run's shard.
 
+    An asset that was asked for by its id and is not there any more is rejected; the others are processed.
+
     Raises:
         ChoiceInvalid: nothing was asked for, nothing was found, or more than a run can take; or it insists on a
             GPU that can never be had.
+        RootAway: a root of assets that were asked for by their ids is empty.
+        OSError: such a root cannot be read.
     """
     begin_run(database, run)
     folder.forget_shard()
     refuse_impossible(request, GpuConfiguration.from_environment())
-    locations = _locations(database, places.media_roots, request)
-    if not locations:
+    asked = _places(database, places.media_roots, request)
+    if not asked.files and not asked.nowhere:
         raise ChoiceInvalid(
             f"a run needs at least one media file: none below {', '.join(request.files) or 'what was named'}; "
             "name files or folders below archive/ or inbox/, or asset ids"
         )
-    if len(locations) > MAX_SHARD_ASSETS:
+    if len(asked.files) > MAX_SHARD_ASSETS:
         raise ChoiceInvalid(
-            f"a run takes at most {MAX_SHARD_ASSETS} files: {len(locations)} were named; trigger one run per subfolder"
+            f"a run takes at most {MAX_SHARD_ASSETS} files: {len(asked.files)} were named; "
+            "trigger one run per subfolder"
         )
-    registered = register(database, places.media_roots, locations, _report_hashing)
-    shard = _shard(registered, with_prerequisites(request.stages))
+    _refuse_lost_roots(places.media_roots, asked)
+    registered = register(database, places.media_roots, list(asked.files), _report_hashing)
+    found = [_as_asked(one, asked.files[one.location]) for one in registered]
+    shard = _shard(found, asked, with_prerequisites(request.stages))
     folder.write_shard(shard)
     set_item_outcomes(database, run.dag_id, run.run_id, _run_items(shard, {}))
     return shard
@@ -189,8 +216,8 @@ def _list(params: Mapping[str, JsonValue], name: str) -> list[JsonValue]:
     return value
 
 
-def _locations(database: Database, roots: Mapping[str, Path], request: RunRequest) -> list[Location]:
-    found: dict[Location, None] = {}
+def _places(database: Database, roots: Mapping[str, Path], request: RunRequest) -> Places:
+    found: dict[Location, str | None] = {}
     for file in request.files:
         root, _, path = file.partition("/")
         if root not in roots:
@@ -199,11 +226,32 @@ def _locations(database: Database, roots: Mapping[str, Path], request: RunReques
         # A file that is not there is no mistake of the form: it gets its row and its reason.
         is_folder = start.is_dir() and not start.is_symlink()
         found |= dict.fromkeys(find_media(roots, root, path) if is_folder else [Location(root, path)])
-    known = resolve(database, request.asset_ids)
-    unknown = [asset_id for asset_id in request.asset_ids if asset_id not in known]
-    if unknown:
-        raise ChoiceInvalid(f"asset ids must be known: {', '.join(unknown)} are not; name the files instead")
-    return list(found | dict.fromkeys(known.values()))
+    known = known_assets(database, request.asset_ids)
+    if request.asset_ids and not known:
+        raise ChoiceInvalid(
+            f"asset ids must be known: of {', '.join(request.asset_ids)} the catalog has none; name the files instead"
+        )
+    resolved = resolve(database, roots, request.asset_ids)
+    for asset_id, location in resolved.items():
+        found.setdefault(location, asset_id)
+    missing = [asset_id for asset_id in dict.fromkeys(request.asset_ids) if asset_id not in resolved]
+    return Places(found, tuple(_nowhere(asset_id, is_known=asset_id in known) for asset_id in missing))
+
+
+def _refuse_lost_roots(roots: Mapping[str, Path], asked: Places) -> None:
+    for root in sorted({location.root for location, asset_id in asked.files.items() if asset_id}):
+        if is_empty(roots[root]):
+            raise RootAway(
+                f"the root {root!r} must hold files: it is empty, and the catalog has files there; mount its disk"
+            )
+
+
+def _nowhere(asset_id: str, is_known: bool) -> ShardLocation:
+    rejection = Rejection(
+        reason=Reason.VANISHED,
+        message=f"an asset must lie somewhere: the catalog has no place of {asset_id}; name a file",
+    )
+    return ShardLocation(root=NOWHERE, path=asset_id, asset_id=asset_id if is_known else None, rejection=rejection)
 
 
 def _report_hashing(location: Location, done_bytes: int, size_bytes: int) -> None:
@@ -211,14 +259,14 @@ def _report_hashing(location: Location, done_bytes: int, size_bytes: int) -> Non
         log.info("hashed %s: %d of %d MiB", location.shown, done_bytes >> 20, size_bytes >> 20)
 
 
-def _shard(registered: Sequence[Registered], stages: tuple[Stage, ...]) -> Shard:
+def _shard(registered: Sequence[Registered], asked: Places, stages: tuple[Stage, ...]) -> Shard:
     items: dict[str, ShardItem] = {}
     locations = []
     for found in registered:
         root, shown = found.location.root, found.location.shown
         if isinstance(found, RejectedLocation):
-            log.warning("%s/%s rejected (%s): %s", root, shown, found.rejection.reason, found.rejection.message)
-            locations.append(ShardLocation(root=root, path=shown, rejection=found.rejection))
+            asked_as = asked.files[found.location]
+            locations.append(ShardLocation(root=root, path=shown, asset_id=asked_as, rejection=found.rejection))
             continue
         locations.append(ShardLocation(root=root, path=shown, asset_id=found.asset_id))
         item = ShardItem(
@@ -229,7 +277,19 @@ def _shard(registered: Sequence[Registered], stages: tuple[Stage, ...]) -> Shard
             mtime_ns=found.mtime_ns,
         )
         items.setdefault(found.asset_id, item)
+    locations += asked.nowhere
+    for location in locations:
+        if rejected := location.rejection:
+            log.warning("%s/%s rejected (%s): %s", location.root, location.path, rejected.reason, rejected.message)
     return Shard(items=tuple(items.values()), locations=tuple(locations), stages=stages)
+
+
+def _as_asked(found: Registered, asked_as: str | None) -> Registered:
+    """What was found, rejected where it is not the asset that was asked for."""
+    if isinstance(found, RejectedLocation) or asked_as in (None, found.asset_id):
+        return found
+    message = f"a file must hold the asset that was asked for, {asked_as}: it holds {found.asset_id} by now"
+    return RejectedLocation(found.location, Rejection(reason=Reason.CHANGED, message=message))
 
 
 def _run_items(shard: Shard, fates: Mapping[str, Fate]) -> list[RunItem]:

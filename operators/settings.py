@@ -1,6 +1,7 @@
 """What the deployment says about this machine, from the environment that Compose sets."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,9 +61,9 @@ def media_roots() -> dict[str, Path]:
     return {root: MEDIA_MOUNT / root for root in ("archive", "inbox", *more_archives())}
 
 
-def more_archives() -> dict[str, Path]:
+def more_archives(environ: Mapping[str, str] = os.environ) -> dict[str, Path]:
     """Archives beside the first, by their root's name: where they lie on the host. `make up` has checked them."""
-    given = os.environ.get("NIGHTREEL_MORE_ARCHIVES", "")
+    given = environ.get("NIGHTREEL_MORE_ARCHIVES", "")
     named = (part.partition("=") for part in given.split(",") if part)
     return {root: Path(path) for root, _, path in named}
 

@@ -38,7 +38,10 @@ class ShardItem(BaseModel):
 
 
 class ShardLocation(BaseModel):
-    """A file that the run was asked for. It has an asset, or was rejected before it became one."""
+    """A file that the run was asked for. It has an asset, or was rejected before it became one.
+
+    A rejected one has an asset only when it was asked for by that asset's id.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

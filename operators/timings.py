@@ -135,7 +135,7 @@ def run_outcome(items: Sequence[RunItem]) -> RunOutcome:
 
 
 def set_item_outcomes(database: Database, dag_id: str, run_id: str, items: Sequence[RunItem]) -> None:
-    """Record what became of a run's items so far."""
+    """Record what became of a run's items so far. What ended well is no failure of nights any more."""
     rows = {
         (item.root, storable_path(item.path)): {
             "dag_id": dag_id,
@@ -153,6 +153,12 @@ def set_item_outcomes(database: Database, dag_id: str, run_id: str, items: Seque
         return
     with transaction(database) as connection:
         connection.execute(query("save_run_item"), [rows[key] for key in sorted(rows)])
+        connection.execute(query("forget_failures"), {"asset_ids": sorted(_ended_well(items))})
+
+
+def _ended_well(items: Sequence[RunItem]) -> set[str]:
+    ends = {RunItemOutcome.DONE, RunItemOutcome.REJECTED}
+    return {item.asset_id for item in items if item.asset_id and item.outcome in ends}
 
 
 def begin_attempt(

@@ -104,7 +104,8 @@ truncate scan_sighting, scan_change, scan_missing;
 copy scan_sighting (root, path, size_bytes, mtime_ns, inode) from stdin;
 
 -- name: find_scan_changes
--- A time stamp from shortly before the file was hashed, or a little ahead, proves nothing.
+-- A time stamp from shortly before the file was hashed, or a little ahead, proves nothing. What cannot be looked into
+-- has neither time nor size, and goes last.
 insert into scan_change (root, path, size_bytes, mtime_ns, is_new_place)
 select s.root, s.path, s.size_bytes, s.mtime_ns, l.root is null
 from scan_sighting as s
@@ -115,7 +116,14 @@ where (
     and (l.size_bytes, l.mtime_ns, l.inode) = (s.size_bytes, s.mtime_ns, s.inode)
     and (hashed.age_ns > :recent_ns or hashed.age_ns < -cast(:far_ahead_ns as bigint))
 ) is not true
-order by s.root, s.path;
+order by
+    (
+        s.root = :first_root
+        and (:first_path in ('', s.path) or starts_with(s.path, cast(:first_path as text) || '/'))
+    ) desc,
+    case cast(:order as text) when 'newest' then -s.mtime_ns when 'oldest' then s.mtime_ns else s.size_bytes end,
+    s.root,
+    s.path;
 
 -- name: count_scan_changes
 select count(*) as files, coalesce(sum(size_bytes), 0) as bytes from scan_change;
@@ -993,29 +1001,54 @@ select backfill_id from backfill where (dag_id, run_id) = (:dag_id, :run_id);
 -- name: list_open_backfills
 select backfill_id, dag_id, run_id from backfill where finished_at is null order by backfill_id;
 
--- name: latest_backfill
-select backfill_id from backfill order by backfill_id desc limit 1;
+-- name: list_latest_backfills
+-- Those with a report, the last one first.
+select backfill_id from backfill where finished_at is not null order by backfill_id desc limit :most;
 
 -- name: set_backfill_scan
 -- What a scan that was asked for again finds is planned too.
 update backfill set scan_id = :scan_id, is_planned = false where backfill_id = :backfill_id;
 
--- name: set_backfill_planned
-update backfill set is_planned = true where backfill_id = :backfill_id;
+-- name: begin_extension
+-- Holds the row until the plan is extended. No row when the backfill is over.
+update backfill set is_planned = :is_planned where backfill_id = :backfill_id and finished_at is null
+returning backfill_id;
+
+-- name: plan_once_more
+-- Assets came back to a backfill: the others that launch passed them over, as they were in a shard. Its own row is written
+-- as it was, so that it is not finished between that and the end of this transaction.
+update backfill set
+    is_planned = is_planned and (backfill_id = :backfill_id or coalesce(closes_at <= :ended_at, false))
+where finished_at is null;
 
 -- name: finish_backfill
-update backfill set finished_at = :finished_at, report = cast(:report as jsonb) where backfill_id = :backfill_id;
+-- The first report stays.
+update backfill set finished_at = :finished_at, report = cast(:report as jsonb)
+where backfill_id = :backfill_id and finished_at is null;
+
+-- name: forget_waiting_items
+-- Of a backfill that is over: the next one finds them.
+delete from backfill_item
+where backfill_id = :backfill_id
+    and shard_id is null
+    and exists (select from backfill where backfill_id = :backfill_id and finished_at is not null);
 
 -- name: try_lock_backfill
 -- Whether this transaction is now the only one that goes on with the backfill.
 select pg_try_advisory_xact_lock(hashtext('nightreel.backfill'), cast(:backfill_id as integer));
+
+-- name: end_claim_when_idle
+-- A process that is frozen while it claims assets would hold up all backfills: Postgres ends its session then. To choose
+-- takes less than a second.
+select set_config('idle_in_transaction_session_timeout', '60s', true);
 
 -- name: lock_claims
 -- Assets are claimed by one backfill at a time, so that two never want the same.
 select pg_advisory_xact_lock(hashtext('nightreel.claims'));
 
 -- name: list_waiting_items
--- In the order in which they go. What another backfill has in a shard and what is nowhere any more is passed over.
+-- In the order in which they go. What another backfill has in a shard, what has failed in one since it was planned, and
+-- what is nowhere any more is passed over.
 select i.asset_id, i.media_s, i.is_media_s_known, i.has_audio, i.has_video, i.stages
 from backfill_item as i
 where i.backfill_id = :backfill_id
@@ -1023,6 +1056,13 @@ where i.backfill_id = :backfill_id
     and not exists (
         select from backfill_item as claimed
         where claimed.asset_id = i.asset_id and claimed.shard_id is not null and claimed.outcome is null
+    )
+    and (
+        cast(:retry_parked as boolean)
+        or not exists (
+            select from asset_failure as f
+            where f.asset_id = i.asset_id and (f.not_before is null or f.not_before > :now)
+        )
     )
     and exists (select from media_location as l where l.asset_id = i.asset_id and l.vanished_at is null)
 order by i.goes_first desc, i.order_key, i.asset_id
@@ -1092,9 +1132,12 @@ update backfill_shard set planned_at = :asked_at where shard_id = :shard_id and 
 update backfill_shard set launched_at = :launched_at
 where shard_id = :shard_id and launched_at is null and ended_at is null;
 
+-- name: forget_shard_launch
+update backfill_shard set launched_at = null where shard_id = :shard_id and ended_at is null;
+
 -- name: lock_shard
 -- No row when the shard has ended.
-select shard_id from backfill_shard where shard_id = :shard_id and ended_at is null for no key update;
+select backfill_id from backfill_shard where shard_id = :shard_id and ended_at is null for no key update;
 
 -- name: read_shard_outcomes
 -- What its run made of each asset; null where the run has no word on it.
@@ -1120,7 +1163,7 @@ update backfill_item set shard_id = null, message = :message, returns = :returns
 where shard_id = :shard_id and asset_id = :asset_id;
 
 -- name: release_shard_items
--- Its run was never launched: that is no return.
+-- Its run never began: that is no return.
 update backfill_item set shard_id = null where shard_id = :shard_id and outcome is null;
 
 -- name: end_shard
@@ -1143,6 +1186,7 @@ on conflict (asset_id) do update set
     reason = excluded.reason;
 
 -- name: forget_failures
+-- Whatever run made something of these assets.
 delete from asset_failure where asset_id = any(cast(:asset_ids as text[]));
 
 -- name: pause_backfills
@@ -1173,6 +1217,23 @@ select
     coalesce(sum(expected_s) filter (where outcome is null), 0) as expected_left_s
 from backfill_item
 where backfill_id = :backfill_id;
+
+-- name: backfill_remainder
+-- Whether any of it is under way, and whether any waits.
+select
+    exists (select from backfill_shard where backfill_id = :backfill_id and ended_at is null) as is_under_way,
+    exists (select from backfill_item where backfill_id = :backfill_id and shard_id is null) as is_waiting;
+
+-- name: next_work
+-- Expected of the first that wait.
+select coalesce(sum(expected_s), 0)
+from (
+    select expected_s
+    from backfill_item
+    where backfill_id = :backfill_id and shard_id is null
+    order by goes_first desc, order_key, asset_id
+    limit :most
+) as next;
 
 -- name: list_backfill_shards
 -- The first launched first.
@@ -1214,15 +1275,81 @@ where i.backfill_id = :backfill_id and i.outcome = 'failed'
 order by is_parked desc, name
 limit :most;
 
--- name: count_parked
--- Over all backfills.
-select count(*) from asset_failure where not_before is null;
+-- name: count_held_back
+-- What failed before and a backfill does not take up, of what it is about: how many wait, when the first is ready, how
+-- many are parked. What has all results since, waits in the plan, or is nowhere any more does not count.
+select
+    count(*) filter (where f.not_before is not null) as waiting,
+    min(f.not_before) as first_ready_at,
+    count(*) filter (where f.not_before is null) as parked
+from asset_failure as f
+where exists (
+        select from media_location as l
+        where l.asset_id = f.asset_id
+            and l.vanished_at is null
+            and (
+                l.asset_id = any(cast(:asset_ids as text[]))
+                or exists (
+                    select
+                    from unnest(
+                        cast(:roots as text[]), cast(:paths as text[]), cast(:path_ends as text[])
+                    ) as r (root, path, path_end)
+                    where l.root = r.root and l.path ~>=~ r.path and l.path ~<~ r.path_end
+                )
+            )
+    )
+    and exists (
+        select from unnest(cast(:stages as text[])) as wanted (stage)
+        where not exists (
+            select from stage_result as r
+            where r.asset_id = f.asset_id
+                and r.stage = wanted.stage
+                and (r.fingerprint = any(cast(:fingerprints as text[])) or r.stage = any(cast(:any_stages as text[])))
+        )
+    )
+    and not exists (
+        select from backfill_item as i
+        where (i.backfill_id, i.asset_id) = (:backfill_id, f.asset_id) and i.outcome is null
+    );
+
+-- name: count_futile_shards
+-- Of a backfill: shards whose runs Airflow never started, and those whose runs came to none of their assets.
+select
+    count(*) filter (where s.outcome = 'withdrawn') as withdrawn,
+    count(*) filter (
+        where s.outcome in ('left', 'failed') and not exists (
+            -- What was given up after its last return was not come to either.
+            select from backfill_item as i where i.shard_id = s.shard_id and i.returns < :most_returns
+        )
+    ) as fruitless
+from backfill_shard as s
+where s.backfill_id = :backfill_id;
+
+-- name: list_begun_shards
+-- Of a backfill's shards that have not ended, those whose runs have told that they began.
+select s.shard_id
+from backfill_shard as s
+join processing_run using (dag_id, run_id)
+where s.backfill_id = :backfill_id and s.ended_at is null;
+
+-- name: list_pauses
+-- Those that were in force at some time of [opens_at, closes_at), the first one first; closes_at null: no end.
+select paused_at, paused_by, reason, resumed_at
+from backfill_pause
+where paused_at < coalesce(cast(:closes_at as timestamptz), 'infinity') and coalesce(resumed_at, 'infinity') > :opens_at
+order by paused_at;
 
 -- name: list_first_items
--- What waits, in the order in which it goes, with its place.
+-- What waits, in the order in which it goes, with its place. Places are looked up for what is listed only.
 select i.asset_id, coalesce(place.name, i.asset_id) as name, i.media_s, i.is_media_s_known, i.has_audio, i.has_video,
     i.stages
-from backfill_item as i
+from (
+    select asset_id, media_s, is_media_s_known, has_audio, has_video, stages, goes_first, order_key
+    from backfill_item
+    where backfill_id = :backfill_id and shard_id is null
+    order by goes_first desc, order_key, asset_id
+    limit :most
+) as i
 left join lateral (
     select l.root || '/' || l.path as name
     from media_location as l
@@ -1230,15 +1357,19 @@ left join lateral (
     order by l.vanished_at is null desc, l.seen_at desc
     limit 1
 ) as place on true
-where i.backfill_id = :backfill_id and i.shard_id is null
-order by i.goes_first desc, i.order_key, i.asset_id
-limit :most;
+order by i.goes_first desc, i.order_key, i.asset_id;
 
 -- name: list_longest_items
--- What waits, the longest work first, with its place.
+-- What waits, the longest work first, with its place. Places are looked up for what is listed only.
 select i.asset_id, coalesce(place.name, i.asset_id) as name, i.media_s, i.is_media_s_known, i.has_audio, i.has_video,
     i.stages
-from backfill_item as i
+from (
+    select asset_id, media_s, is_media_s_known, has_audio, has_video, stages, expected_s
+    from backfill_item
+    where backfill_id = :backfill_id and shard_id is null
+    order by expected_s desc, asset_id
+    limit :most
+) as i
 left join lateral (
     select l.root || '/' || l.path as name
     from media_location as l
@@ -1246,9 +1377,7 @@ left join lateral (
     order by l.vanished_at is null desc, l.seen_at desc
     limit 1
 ) as place on true
-where i.backfill_id = :backfill_id and i.shard_id is null
-order by i.expected_s desc
-limit :most;
+order by i.expected_s desc, i.asset_id;
 
 -- name: find_scan
 select

@@ -22,13 +22,14 @@ hold everything up and let it go on.
 
 | You see | It means | Do |
 | --- | --- | --- |
-| all tasks *skipped* | the run was late, or keeps to the night's hours, and no night is open | nothing; or start it by hand without “keep to the night's hours” |
+| all tasks *skipped* | the run was late, or keeps to the night's hours, and no night is open; the run's note says it | nothing; or start it by hand without “keep to the night's hours” |
 | `open_backfill` *failed* | the form or a setting is wrong | read its message, mend, trigger again |
 | `scan_archive` *failed* | the archive could not be read, such as a disk that is not mounted | read its message, mend, clear `open_backfill` with all below it; what is known already was processed |
 | `launch_shards` *deferred* for hours | that is the night: it waits in the triggerer and holds no slot | read the run's note |
+| the note says *waiting to be started by Airflow* | `process_media` is paused in Airflow's UI, or too many of its runs are active | unpause it, or wait |
 | the note says *paused* | somebody paused backfills | `make resume` |
 | files *parked* in the report | they failed four times | read the reason, mend, trigger with “retry parked” |
-| files *too long* in the report | no window of this length holds them | `make process FILE=…`, or longer hours |
+| files *too long* in the report | no night holds them | `make process FILE=…`, or longer hours |
 
 Clearing a task is always safe: nothing is launched twice, and finished results are kept.
 """

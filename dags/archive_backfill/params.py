@@ -39,7 +39,7 @@ def _what(night: BackfillScope) -> dict[str, Param]:
         ),
         "first_folder": Param(
             night.first_folder,
-            type="string",
+            type=["null", "string"],
             title="First",
             description="A folder that goes before everything else, such as “archive/news”. Empty: none.",
         ),
@@ -62,6 +62,13 @@ def _how(night: BackfillScope) -> dict[str, Param]:
             enum=[policy.value for policy in DevicePolicy],
             title="Device",
             description="“auto” takes the GPU where one is well, “gpu” insists on it, “cpu” keeps off it.",
+        ),
+        "language": Param(
+            night.language,
+            type=["null", "string"],
+            pattern="^[a-z]{2,3}$",
+            title="Language",
+            description="The language spoken in all of it, as an ISO 639-1 code (en, de). Empty: it is detected.",
         ),
         "renew": Param(
             night.renew,
@@ -87,8 +94,8 @@ def _when() -> dict[str, Param]:
             description="Scan and print the plan in the log of report_backfill; launch nothing, keep no plan.",
         ),
         "until": Param(
-            "",
-            type="string",
+            None,
+            type=["null", "string"],
             pattern="^(([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?)?$",
             title="Until",
             description="A time of day such as 06:00, in the nights' time zone: nothing is launched after it. "

@@ -1,6 +1,7 @@
 """The tasks of `archive_backfill` that take no steps of their own in the night."""
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import docker
@@ -18,19 +19,23 @@ from operators.backfill.opening import (
     refuse_impossible,
     window_for,
 )
+from operators.backfill.pause import find_pause
 from operators.backfill.preview import plan_lines, plan_summary, preview
-from operators.backfill.report import report_lines, summary_lines
+from operators.backfill.report_text import report_lines, summary_lines
 from operators.backfill.store import NewBackfill, backfill_of_run, find_backfill, open_backfill, set_scan
-from operators.database import connect
+from operators.database import Database, connect
 from operators.errors import ChoiceInvalid
 from operators.gpu.configuration import GpuConfiguration
 from operators.scan.rules import ScanRules
-from operators.scan.scan import scan_archive
+from operators.scan.scan import HashOrder, scan_archive
 from operators.settings import folders
 
 log = logging.getLogger(__name__)
 
 SCHEDULED = "scheduled"
+
+Window = tuple[datetime, datetime | None]
+"""From when to when; the end is none where there is none."""
 
 
 @task(task_id="open_backfill", pool="default_pool")
@@ -42,10 +47,12 @@ def open_night() -> str:
     try:
         asked = _asked(context)
         refuse_impossible(asked.scope, list(folders().media_roots), gpus)
-        new = _new(context, asked, settings)
-    except NightClosed as closed:
-        raise AirflowSkipException(str(closed)) from closed
+        new = _new(context, asked, _window(asked, settings))
     except ChoiceInvalid as error:
+        # There will be no report: whoever waits for one reads the note.
+        note_backfill(context["dag_run"].dag_id, context["dag_run"].run_id, [str(error)])
+        if isinstance(error, NightClosed):
+            raise AirflowSkipException(str(error)) from error
         raise AirflowFailException(str(error)) from error
     if asked.is_dry:
         return "dry run: nothing is opened"
@@ -63,7 +70,6 @@ def scan() -> str:
     if asked.scope.asset_ids:
         raise AirflowSkipException("nothing is scanned: the assets are named by their ids")
     backfill_id = backfill_of_run(database, dag_run.dag_id, dag_run.run_id)
-    deadline_at = find_backfill(database, backfill_id).closes_at if backfill_id is not None else None
 
     def remember(scan_id: int) -> None:
         if backfill_id is not None:
@@ -71,7 +77,19 @@ def scan() -> str:
 
     rules = ScanRules.from_environment()
     try:
-        found = scan_archive(database, folders().media_roots, asked.scope.folders, rules, deadline_at, remember)
+        deadline_at = _deadline(database, backfill_id, asked)
+        found = scan_archive(
+            database,
+            folders().media_roots,
+            asked.scope.folders,
+            rules,
+            deadline_at,
+            remember,
+            HashOrder(asked.scope.order, asked.scope.first_folder),
+            is_paused=lambda: find_pause(database) is not None,
+        )
+    except NightClosed as closed:
+        raise AirflowSkipException(str(closed)) from closed
     except ChoiceInvalid as error:
         raise AirflowFailException(str(error)) from error
     end = "to the end" if found.is_complete else "not to the end; the next scan goes on there"
@@ -89,22 +107,25 @@ def report() -> str:
     dag_run, database = context["dag_run"], connect()
     asked = _asked(context)
     backfill_id = backfill_of_run(database, dag_run.dag_id, dag_run.run_id)
-    try:
-        if asked.is_dry:
-            new, rules = _new(context, asked, settings), ScanRules.from_environment()
-            plan = preview(database, new, settings, gpus, rules, datetime.now(UTC))
-            short, lines = plan_summary(plan), plan_lines(plan)
-        elif backfill_id is not None:
-            found = close_backfill(database, backfill_id, settings, gpus)
-            short, lines = summary_lines(found), report_lines(found)
-        else:
-            # Was the night closed, or did open_backfill fail? The same question has the same answer.
-            window_for(asked, settings.hours, settings.zone, datetime.now(UTC))
-            raise AirflowFailException("there is nothing to report: open_backfill did not end; see its log")
-    except NightClosed as closed:
-        raise AirflowSkipException(str(closed)) from closed
-    except ChoiceInvalid as error:
-        raise AirflowFailException(str(error)) from error
+    opened = _task_states(context).get("open_backfill")
+    if opened == "skipped" and backfill_id is None:
+        raise AirflowSkipException("there is nothing to report: open_backfill was skipped, and the run's note says why")
+    if asked.is_dry and opened == "success":
+        now = datetime.now(UTC)
+        try:
+            # A window only bounds the scan: the plan is of all that it found.
+            new = _new(context, asked, (now, None))
+        except ChoiceInvalid as error:
+            raise AirflowFailException(str(error)) from error
+        plan = preview(database, new, settings, gpus, ScanRules.from_environment(), now)
+        scanned = context["ti"].xcom_pull(task_ids="scan_archive")
+        told = [f"the scan: {scanned}"] if scanned else []
+        short, lines = [*plan_summary(plan, settings.zone), *told], [*told, *plan_lines(plan, settings.zone)]
+    elif backfill_id is not None:
+        found = close_backfill(database, backfill_id, settings, gpus)
+        short, lines = summary_lines(found, settings.zone), report_lines(found, settings.zone)
+    else:
+        raise AirflowFailException("there is nothing to report: open_backfill did not end; see its log")
     note_backfill(dag_run.dag_id, dag_run.run_id, short)
     text = "\n".join(lines)
     log.info("%s", text)
@@ -116,11 +137,17 @@ def report() -> str:
 
 def _require_all_well(context: Context) -> None:
     """The run is as red as its tasks, though the report comes after them whatever they did."""
-    dag_run = context["dag_run"]
-    states = context["ti"].get_task_states(dag_id=dag_run.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
-    failed = sorted(task_id for task_id, state in states.items() if state in ("failed", "upstream_failed"))
+    failed = sorted(task for task, state in _task_states(context).items() if state in ("failed", "upstream_failed"))
     if failed:
         raise AirflowFailException(f"{', '.join(failed)} failed, the report is made all the same; see the task's log")
+
+
+def _task_states(context: Context) -> Mapping[str, str]:
+    dag_run = context["dag_run"]
+    states: Mapping[str, Mapping[str, str]] = context["ti"].get_task_states(
+        dag_id=dag_run.dag_id, run_ids=[dag_run.run_id]
+    )
+    return states[dag_run.run_id]
 
 
 def _asked(context: Context) -> Asked:
@@ -128,9 +155,19 @@ def _asked(context: Context) -> Asked:
     return asked_for(dict(context["params"]), is_scheduled=run_type.value == SCHEDULED)
 
 
-def _new(context: Context, asked: Asked, settings: NightSettings) -> NewBackfill:
+def _window(asked: Asked, settings: NightSettings) -> Window:
+    return window_for(asked, settings.hours, settings.zone, datetime.now(UTC))
+
+
+def _deadline(database: Database, backfill_id: int | None, asked: Asked) -> datetime | None:
+    """When the scan must end: with the backfill; with what it would be where it is not opened, in a dry run."""
+    if backfill_id is not None:
+        return find_backfill(database, backfill_id).closes_at
+    return _window(asked, NightSettings.from_environment())[1]
+
+
+def _new(context: Context, asked: Asked, window: Window) -> NewBackfill:
     dag_run = context["dag_run"]
-    window = window_for(asked, settings.hours, settings.zone, datetime.now(UTC))
     if not asked.scope.renew:
         return new_backfill(dag_run.dag_id, dag_run.run_id, asked, window, None)
     with docker.APIClient() as client:

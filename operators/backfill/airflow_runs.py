@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 
 from operators.airflow_api import UNREACHABLE, run_path
-from operators.backfill.store import Shard
+from operators.backfill.shards import Shard
 from operators.notes import Notes
 from stage_contract.vocabulary import Stage
 
@@ -32,6 +32,17 @@ class AirflowRuns(Notes):
             if error.response.status_code != httpx.codes.CONFLICT:
                 raise
 
+    def delete_run(self, dag_id: str, run_id: str) -> bool:
+        """Delete a run that waits for its turn; false when it has started meanwhile. One that is gone is as good."""
+        try:
+            self.send("DELETE", run_path(dag_id, run_id))
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == httpx.codes.CONFLICT:
+                return False
+            if error.response.status_code != httpx.codes.NOT_FOUND:
+                raise
+        return True
+
     def has_task_ended(self, dag_id: str, run_id: str, task_id: str) -> bool:
         """Whether a task of a run will do no more, unless a person clears it. One that is not there has ended."""
         try:
@@ -46,7 +57,8 @@ class AirflowRuns(Notes):
 def shard_conf(shard: Shard, asset_ids: Sequence[str]) -> dict[str, Any]:
     """What the form of `process_media` is filled in with. It offers no choice of the probe, which always runs."""
     stages = [str(stage) for stage in shard.scope.stages if stage is not Stage.PROBE]
-    return {"asset_ids": list(asset_ids), "stages": stages, "device": str(shard.scope.device)}
+    scope = shard.scope
+    return {"asset_ids": list(asset_ids), "stages": stages, "device": str(scope.device), "language": scope.language}
 
 
 def note_backfill(dag_id: str, run_id: str, lines: Sequence[str]) -> None:

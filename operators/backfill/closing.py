@@ -16,17 +16,22 @@ from operators.routing import DevicePolicy
 def close_backfill(
     database: Engine, backfill_id: int, settings: NightSettings, gpus: GpuConfiguration
 ) -> BackfillReport:
-    """Make a backfill's report and keep it. What it left under way is settled by the next backfill.
+    """Make a backfill's report and keep it, or return the one that it has.
+
+    What it left under way is settled by the next backfill, which also finds what waits.
 
     Raises:
         BackfillMissing: there is none of this number.
     """
-    scope = find_backfill(database, backfill_id).scope
-    has_gpu = bool(gpus.devices) and scope.device is not DevicePolicy.CPU
-    packer = Packer(Learned.read(database), scope, has_gpu, settings.shard_minutes)
-    report = make_report(database, backfill_id, settings, packer)
-    finish_backfill(database, backfill_id, datetime.now(UTC), report.model_dump_json())
-    return report
+    backfill = find_backfill(database, backfill_id)
+    if backfill.finished_at is None:
+        has_gpu = bool(gpus.devices) and backfill.scope.device is not DevicePolicy.CPU
+        packer = Packer(Learned.read(database), backfill.scope, has_gpu, settings.shard_minutes)
+        report = make_report(database, backfill_id, settings, packer)
+        finish_backfill(database, backfill_id, datetime.now(UTC), report.model_dump_json())
+        # Another may have been faster, and what waited was forgotten with its report.
+        backfill = find_backfill(database, backfill_id)
+    return BackfillReport.model_validate(backfill.report)
 
 
 def close_abandoned(

@@ -17,28 +17,35 @@ from sqlalchemy import Engine
 
 from operators.airflow_api import UNREACHABLE
 from operators.backfill.airflow_runs import MARK, AirflowRuns, shard_conf
-from operators.backfill.backlog import backlog_totals, extend_plan
+from operators.backfill.backlog import extend_plan
 from operators.backfill.closing import close_abandoned
 from operators.backfill.night_settings import NightSettings
 from operators.backfill.pace import rest_s, runs_to_launch, runs_wanted
 from operators.backfill.packer import Learned, Packer
+from operators.backfill.packing import MOST_ITEMS
 from operators.backfill.pause import find_pause
-from operators.backfill.progress import Progress, progress_lines, read_progress
+from operators.backfill.progress import progress_lines, read_progress
 from operators.backfill.scope import BackfillScope
 from operators.backfill.settling import settle_shard, withdraw_shard
-from operators.backfill.store import (
-    Backfill,
+from operators.backfill.shards import (
     Shard,
     claim_shard,
     count_shards_under_way,
-    find_backfill,
+    forget_launch,
     fruitless_ends,
-    hold_backfill,
     mark_launched,
-    set_planned,
     shard_assets,
     shards_under_way,
     touch_shard,
+)
+from operators.backfill.store import (
+    Backfill,
+    begin_extension,
+    begun_shards,
+    find_backfill,
+    hold_backfill,
+    next_work_s,
+    read_remainder,
 )
 from operators.gpu.configuration import GpuConfiguration
 from operators.routing import DevicePolicy
@@ -50,6 +57,8 @@ SCAN_TASK = "scan_archive"
 EXTEND_EVERY_S = 180.0
 # While nothing waits, what the scan finds is taken up soon.
 EXTEND_WHEN_IDLE_S = 20.0
+# To look through a large archive takes its time: at most a sixth of the night's.
+REST_AFTER_EXTENSION = 5.0
 LEARN_EVERY_S = 600.0
 NOTE_EVERY_S = 30.0
 CLOSE_EVERY_S = 120.0
@@ -73,6 +82,8 @@ class Night:
     learned: Learned | None = None
     learned_s: float = 0.0
     extended_s: float | None = None
+    extension_s: float = 0.0
+    has_planned: bool = False
     noted_s: float | None = None
     closed_s: float | None = None
     errors: int = 0
@@ -95,7 +106,7 @@ class Night:
 
 @dataclass(frozen=True)
 class Standing:
-    """How the night stands after a step. `told` is for a person, a line each."""
+    """How the night stands after a step. `told` is for a person, a line each; empty where it is not due."""
 
     is_over: bool
     told: tuple[str, ...]
@@ -119,13 +130,13 @@ def tick(night: Night) -> Standing:
             _close_abandoned(night, backfill, airflow)
             for shard in shards_under_way(night.database, night.backfill_id):
                 _attend_in_peace(night, backfill, shard, airflow, is_paused)
-            is_planned = _extend(night, backfill, airflow)
+            # Read again: it is to be planned once more when an asset came back.
+            is_planned = _extend(night, find_backfill(night.database, night.backfill_id), airflow)
             rest = _rest(night, backfill)
             night.is_idle = rest is None and _launch_more(night, backfill, airflow, is_paused)
-            progress = read_progress(night.database, night.backfill_id, night.clock())
-            told = (*progress_lines(progress, night.settings.zone), *filter(None, [rest]))
-            _note(night, backfill, airflow, told)
-    return Standing(_is_over(night, progress, is_planned, is_paused), told)
+            is_over = _is_over(night, backfill, is_planned, is_paused)
+            told = _tell(night, backfill, airflow, rest, is_over)
+    return Standing(is_over, told)
 
 
 def _close_abandoned(night: Night, backfill: Backfill, airflow: AirflowRuns) -> None:
@@ -149,15 +160,16 @@ def _attend_in_peace(night: Night, backfill: Backfill, shard: Shard, airflow: Ai
 
 
 def _attend(night: Night, backfill: Backfill, shard: Shard, airflow: AirflowRuns, is_paused: bool) -> None:
-    """Settle a shard whose run has ended; launch, or withdraw, one whose run is not there."""
+    """Settle a shard whose run has ended; launch, or withdraw, one whose run is not there or has not begun."""
     run = airflow.find_run(shard.dag_id, shard.run_id)
     now = night.clock()
+    may_launch = shard.backfill_id == backfill.backfill_id and _may_launch(backfill, shard, now)
+    is_in_flight = now - shard.planned_at < IN_FLIGHT
     if run is None and shard.launched_at is None:
-        is_ours = shard.backfill_id == backfill.backfill_id
-        if is_ours and not is_paused and _may_launch(backfill, shard, now):
+        if may_launch and not is_paused:
             _launch(night, shard, airflow)
-        elif now - shard.planned_at >= IN_FLIGHT and withdraw_shard(night.database, shard.shard_id, now):
-            log.info("%s is withdrawn: its assets wait again", shard.run_id)
+        elif not is_in_flight:
+            _withdraw(night, shard, now)
     elif run is None or run.has_ended:
         launched_at = shard.launched_at or (run.queued_at if run else None) or shard.planned_at
         ended_at = (run.ended_at if run else None) or now
@@ -167,8 +179,23 @@ def _attend(night: Night, backfill: Backfill, shard: Shard, airflow: AirflowRuns
                 "%s ended: %d done, %d rejected, %d failed, %d wait again",
                 *(shard.run_id, end.done, end.rejected, end.failed, end.returned),
             )
+    elif run.is_queued and not may_launch and not is_in_flight and not _has_begun(night, shard):
+        # Should the answer be lost, the shard is found without its run, and withdrawn.
+        forget_launch(night.database, shard.shard_id)
+        if airflow.delete_run(shard.dag_id, shard.run_id):
+            _withdraw(night, shard, now)
     elif shard.launched_at is None:
         mark_launched(night.database, shard.shard_id, run.queued_at or now)
+
+
+def _has_begun(night: Night, shard: Shard) -> bool:
+    """Whether its run has told of itself: one that is queued and has was cleared by a person."""
+    return shard.shard_id in begun_shards(night.database, shard.backfill_id)
+
+
+def _withdraw(night: Night, shard: Shard, now: datetime) -> None:
+    if withdraw_shard(night.database, shard.shard_id, now):
+        log.info("%s is withdrawn: its assets wait again", shard.run_id)
 
 
 def _may_launch(backfill: Backfill, shard: Shard, now: datetime) -> bool:
@@ -188,31 +215,43 @@ def _launch(night: Night, shard: Shard, airflow: AirflowRuns) -> None:
 
 
 def _extend(night: Night, backfill: Backfill, airflow: AirflowRuns) -> bool:
-    """Take up what the scan made known; returns whether that was all."""
+    """Take up what the scan made known, and what came back to other backfills; returns whether that was all."""
     if backfill.is_planned:
         return True
     has_scanned = airflow.has_task_ended(backfill.dag_id, backfill.run_id, SCAN_TASK)
-    every_s = EXTEND_WHEN_IDLE_S if night.is_idle else EXTEND_EVERY_S
-    is_due = night.extended_s is None or time.monotonic() - night.extended_s >= every_s
-    if not has_scanned and not (is_due and backfill.is_open(night.clock())):
+    if not _extension_is_due(night, backfill, has_scanned):
         return False
-    learned = night.learn()
-    added = extend_plan(
-        night.database,
-        backfill.backfill_id,
-        backfill.scope,
-        backfill.wanted,
-        learned.rates,
-        learned.densities,
-        night.uses_gpu(backfill.scope),
-        night.clock(),
-        night.rules,
-    )
+    learned, begun_s = night.learn(), time.monotonic()
+    with night.database.begin() as connection:
+        if not begin_extension(connection, backfill.backfill_id, has_scanned):
+            return True
+        added = extend_plan(
+            connection,
+            backfill.backfill_id,
+            backfill.scope,
+            backfill.wanted,
+            learned.rates,
+            learned.densities,
+            night.uses_gpu(backfill.scope),
+            night.clock(),
+            night.rules,
+        )
     night.extended_s = time.monotonic()
+    night.extension_s = night.extended_s - begun_s
+    night.has_planned = has_scanned
     log.info("%d assets without current results are added to the plan", added)
-    if has_scanned:
-        set_planned(night.database, backfill.backfill_id)
     return has_scanned
+
+
+def _extension_is_due(night: Night, backfill: Backfill, has_scanned: bool) -> bool:
+    if has_scanned and not night.has_planned:
+        return True
+    every_s = max(
+        EXTEND_WHEN_IDLE_S if night.is_idle else EXTEND_EVERY_S,
+        REST_AFTER_EXTENSION * night.extension_s,
+    )
+    is_due = night.extended_s is None or time.monotonic() - night.extended_s >= every_s
+    return is_due and backfill.is_open(night.clock())
 
 
 def _rest(night: Night, backfill: Backfill) -> str | None:
@@ -234,7 +273,9 @@ def _launch_more(night: Night, backfill: Backfill, airflow: AirflowRuns, is_paus
     """Launch until the pools have enough to do; returns whether nothing that waits fits."""
     active, wanted = count_shards_under_way(night.database), night.wanted_runs(backfill.scope)
     to_launch = runs_to_launch(active, wanted, backfill.is_open(night.clock()), is_paused)
-    share_s = backlog_totals(night.database, backfill.backfill_id).expected_s / wanted if to_launch else 0.0
+    # A run takes so many assets at most: what comes after those of all runs changes no share.
+    most = wanted * MOST_ITEMS
+    share_s = next_work_s(night.database, backfill.backfill_id, most) / wanted if to_launch else 0.0
     for _ in range(to_launch):
         planned_at = night.clock()
         room_s = backfill.room_s(planned_at)
@@ -249,9 +290,19 @@ def _launch_more(night: Night, backfill: Backfill, airflow: AirflowRuns, is_paus
     return False
 
 
+def _tell(night: Night, backfill: Backfill, airflow: AirflowRuns, rest: str | None, is_over: bool) -> tuple[str, ...]:
+    """How it stands, every half minute, in the run's note, and at the end. To count a large plan takes its time."""
+    is_due = night.noted_s is None or time.monotonic() - night.noted_s >= NOTE_EVERY_S
+    if not is_due and not is_over:
+        return ()
+    progress = read_progress(night.database, night.backfill_id, night.clock())
+    told = (*progress_lines(progress, night.settings.zone), *filter(None, [rest]))
+    if is_due:
+        _note(night, backfill, airflow, told)
+    return told
+
+
 def _note(night: Night, backfill: Backfill, airflow: AirflowRuns, told: tuple[str, ...]) -> None:
-    if night.noted_s is not None and time.monotonic() - night.noted_s < NOTE_EVERY_S:
-        return
     night.noted_s = time.monotonic()
     try:
         airflow.note_run(backfill.dag_id, backfill.run_id, told, MARK)
@@ -259,8 +310,9 @@ def _note(night: Night, backfill: Backfill, airflow: AirflowRuns, told: tuple[st
         log.warning("The note could not be written: %s", error)
 
 
-def _is_over(night: Night, progress: Progress, is_planned: bool, is_paused: bool) -> bool:
-    if progress.shards:
+def _is_over(night: Night, backfill: Backfill, is_planned: bool, is_paused: bool) -> bool:
+    remainder = read_remainder(night.database, night.backfill_id)
+    if remainder.is_under_way:
         return False
-    is_done = is_planned and (progress.counts.waiting == 0 or (night.is_idle and not is_paused))
-    return is_done or not progress.backfill.is_open(night.clock())
+    is_done = is_planned and (not remainder.is_waiting or (night.is_idle and not is_paused))
+    return is_done or not backfill.is_open(night.clock())

@@ -107,7 +107,7 @@ def stage_builds(client: docker.APIClient, scope: BackfillScope) -> dict[Stage, 
     """
     builds: dict[Stage, list[Build]] = {}
     for stage in with_prerequisites(scope.stages):
-        parameters = full_parameters(stage, {})
+        parameters = full_parameters(stage, {"language": scope.language} if stage is Stage.TRANSCRIBE else {})
         variants = _variants(stage, scope.device)
         found = [find_build(client, stage, variant, parameters) for variant in variants]
         builds[stage] = [build for build in found if build]
@@ -137,7 +137,8 @@ def _open_night(hours: NightHours | None, now: datetime) -> Window:
         opens_at = next_window(hours, now).opens_at.astimezone(hours.zone)
         raise NightClosed(
             f"nothing is done outside the night's hours: it is {now.astimezone(hours.zone):%Y-%m-%d %H:%M}, the next "
-            f"night opens {opens_at:%Y-%m-%d %H:%M} ({hours.zone.key})"
+            f"night opens {opens_at:%Y-%m-%d %H:%M} ({hours.zone.key}); one that is started by hand without keeping to "
+            "them begins at once"
         )
     return night
 

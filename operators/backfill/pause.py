@@ -1,17 +1,19 @@
 """Pausing and resuming backfills: `python -m operators.backfill.pause --pause --who … --why …`.
 
-While they are paused nothing is launched and running shards step aside; what they finished is kept. Other runs go on.
+While they are paused nothing is launched, running shards step aside and scans wait; what they finished is kept. Other
+runs go on.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 
 from sqlalchemy.exc import OperationalError
 
+from operators.backfill.night_settings import NightSettings
 from operators.clean_text import printable_prose, storable
 from operators.database import Database, connect, transaction
 from operators.errors import ChoiceInvalid, NightreelError
@@ -43,8 +45,8 @@ def find_pause(database: Database) -> Pause | None:
     return Pause(*row) if row else None
 
 
-def switch_backfills(database: Database, action: PauseAction, who: str, why: str) -> str:
-    """Pause or resume all backfills. Returns a sentence that says what holds now.
+def switch_backfills(database: Database, action: PauseAction, who: str, why: str, zone: tzinfo = UTC) -> str:
+    """Pause or resume all backfills. Returns a sentence that says what holds now, with times in `zone`.
 
     Raises:
         ChoiceInvalid: who is not said, or why not when pausing.
@@ -61,11 +63,12 @@ def switch_backfills(database: Database, action: PauseAction, who: str, why: str
         row = {"at": now, "who": storable(who), "why": storable(why)}
         if connection.execute(query("pause_backfills"), row).first():
             return (
-                "backfills are paused: nothing is launched, running shards step aside after the file they are at; "
-                "what they finished is kept"
+                "backfills are paused: nothing is launched, scans wait, running shards step aside after the file they "
+                "are at; what they finished is kept"
             )
         held = Pause(*connection.execute(query("find_pause")).one())
-    return f"backfills are paused already, by {held.paused_by} since {held.paused_at:%Y-%m-%d %H:%M} UTC: {held.reason}"
+    since = f"{held.paused_at.astimezone(zone):%Y-%m-%d %H:%M}"
+    return f"backfills are paused already, by {held.paused_by} since {since}: {held.reason}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--why", default="", help="the reason, for the record")
     arguments = parser.parse_args(argv)
     try:
-        told = switch_backfills(connect(), arguments.action, arguments.who, arguments.why)
+        zone = NightSettings.from_environment().zone
+        told = switch_backfills(connect(), arguments.action, arguments.who, arguments.why, zone)
     except (NightreelError, OperationalError) as error:
         sys.stderr.write(f"{printable_prose(str(error))}\n")
         return 1

@@ -3,17 +3,19 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, tzinfo
 from itertools import islice
 
 from sqlalchemy import Connection, Engine
 
 from operators.backfill.backlog import backlog_totals, extend_plan
 from operators.backfill.estimate import Estimate, item_work, stretched
+from operators.backfill.held_back import HeldBack, count_held_back
 from operators.backfill.night_settings import NightSettings
 from operators.backfill.pace import runs_wanted
 from operators.backfill.packer import Learned, Packer
-from operators.backfill.report import LongAsset, find_too_long, night_length
+from operators.backfill.report import LongAsset, find_too_long
+from operators.backfill.report_text import NO_NIGHTS, TOO_LONG_REMEDY, counted, held_back_line, hours_long
 from operators.backfill.store import (
     MOST_LOOKED_AT,
     NewBackfill,
@@ -47,7 +49,7 @@ class Plan:
     """What a backfill would do.
 
     `on_cpu` and `on_gpu` are how long all of it takes by the clock, with as many runs side by side as keep the pools
-    busy; without a GPU the second is for one. `nights` is none where no night's length is known.
+    busy; without a GPU the second is for one. `nights` are as long as `night`, whether nights are set or not.
     """
 
     assets: int
@@ -58,7 +60,10 @@ class Plan:
     on_cpu: Estimate
     on_gpu: Estimate
     has_gpu: bool
-    nights: int | None
+    nights: int
+    night: timedelta
+    are_nights_set: bool
+    held_back: HeldBack
     first_shards: tuple[ShardPreview, ...]
     first_assets: tuple[str, ...]
     too_long: tuple[LongAsset, ...]
@@ -110,8 +115,6 @@ def _make_plan(
     on_cpu = _by_the_clock(totals.cpu, shards, Packer(learned, new.scope, False, settings.shard_minutes), settings, 0)
     gpu_packer = Packer(learned, new.scope, True, settings.shard_minutes)
     on_gpu = _by_the_clock(totals.gpu, shards, gpu_packer, settings, max(1, gpus.slots))
-    backfill = find_backfill(connection, backfill_id)
-    night = night_length(backfill, settings.hours)
     here = on_gpu if has_gpu else on_cpu
     return Plan(
         assets=found.assets,
@@ -122,10 +125,13 @@ def _make_plan(
         on_cpu=on_cpu,
         on_gpu=on_gpu,
         has_gpu=has_gpu,
-        nights=math.ceil(here.expected_s / night.total_seconds()) if night else None,
+        nights=math.ceil(here.expected_s / settings.night.total_seconds()),
+        night=settings.night,
+        are_nights_set=settings.hours is not None,
+        held_back=count_held_back(connection, find_backfill(connection, backfill_id)),
         first_shards=first,
         first_assets=tuple(name for name, _ in named_items(connection, backfill_id, "list_first_items", MOST_SHOWN)),
-        too_long=find_too_long(connection, backfill, packer),
+        too_long=find_too_long(connection, backfill_id, packer, settings.night),
     )
 
 
@@ -154,47 +160,54 @@ def _shown(packed: PackedShard) -> ShardPreview:
 
 
 def _by_the_clock(work: Estimate, shards: int, packer: Packer, settings: NightSettings, gpu_slots: int) -> Estimate:
-    """How long all of it takes with runs side by side.
-
-    What recorded runs were stretched by holds that they ran beside others; without records, no more work is done at
-    a time than there are slots.
-    """
-    stretch = packer.learned.stretch
-    at_once = runs_wanted(settings.cpu_slots, gpu_slots) if stretch.samples else settings.cpu_slots + gpu_slots
-    total = stretched(work, packer.overhead_s * shards, stretch)
-    at_once = max(1, min(at_once, shards))
+    """How long all of it takes with runs side by side: the stretch of one holds that it runs beside others."""
+    total = stretched(work, packer.overhead_s * shards, packer.learned.stretch)
+    at_once = max(1, min(runs_wanted(settings.cpu_slots, gpu_slots), shards))
     return Estimate(total.expected_s / at_once, total.shortest_s / at_once, total.longest_s / at_once)
 
 
-def plan_summary(plan: Plan) -> list[str]:
+def plan_summary(plan: Plan, zone: tzinfo) -> list[str]:
     """What fits a note."""
+    held_back = [held_back_line(plan.held_back, zone)] if plan.held_back else []
     if not plan.assets:
-        return ["dry run: nothing lacks a current result; nothing would be launched"]
+        nothing = "nothing else lacks a current result" if held_back else "nothing lacks a current result"
+        return [f"dry run: {nothing}; nothing would be launched", *held_back]
     guessed = (
-        f", of which {plan.guessed} assets with {plan.guessed_media_s / 3600:.1f} h are reckoned from their size"
+        f" ({plan.guessed_media_s / 3600:.1f} h of it, in {counted(plan.guessed, 'asset')}, reckoned from file sizes)"
         if plan.guessed
         else ""
     )
     lines = [
-        f"dry run: {plan.assets} assets, {plan.media_s / 3600:.1f} h of media{guessed}; {plan.shards} shards",
+        f"dry run: {counted(plan.assets, 'asset')}, {plan.media_s / 3600:.1f} h of media{guessed}; "
+        f"{counted(plan.shards, 'shard')}",
         f"on the CPU {_span(plan.on_cpu)}; on a GPU {_span(plan.on_gpu)}"
         + ("" if plan.has_gpu else " (none is used here)"),
-        "nights needed: unknown, no window is set" if plan.nights is None else f"nights needed: {plan.nights}",
+        f"nights of {_night(plan)} needed: {plan.nights}{'' if plan.are_nights_set else NO_NIGHTS}",
+        *held_back,
     ]
     if plan.too_long:
-        lines.append(f"{len(plan.too_long)} assets are too long for this window; the task's log names them")
+        lines.append(
+            f"{counted(len(plan.too_long), 'asset')} too long for a night of {_night(plan)}; {TOO_LONG_REMEDY}"
+        )
     return lines
 
 
-def plan_lines(plan: Plan) -> list[str]:
+def plan_lines(plan: Plan, zone: tzinfo) -> list[str]:
     """The whole plan, a line each: the sums, the first runs, the first assets."""
     shards = [
-        f"shard {number}: {shard.assets} assets, {clock(shard.media_s)} of media, {_span(shard.time)}"
+        f"shard {number}: {counted(shard.assets, 'asset')}, {clock(shard.media_s)} of media, {_span(shard.time)}"
         for number, shard in enumerate(plan.first_shards, start=1)
     ]
-    too_long = [f"too long for this window: {asset.name}, up to {clock(asset.longest_s)}" for asset in plan.too_long]
+    too_long = [
+        f"too long for a night of {_night(plan)}: {asset.name}, up to {clock(asset.longest_s)}"
+        for asset in plan.too_long
+    ]
     first = [f"first: {name}" for name in plan.first_assets]
-    return [*plan_summary(plan), *too_long, *shards, *first]
+    return [*plan_summary(plan, zone), *too_long, *shards, *first]
+
+
+def _night(plan: Plan) -> str:
+    return hours_long(plan.night.total_seconds())
 
 
 def _span(time: Estimate) -> str:

@@ -14,14 +14,18 @@ from sqlalchemy.exc import OperationalError
 
 from operators.backfill.night_settings import NightSettings
 from operators.backfill.pause import Pause, find_pause
-from operators.backfill.report import BackfillReport, report_lines
+from operators.backfill.report import read_report
+from operators.backfill.report_text import counted, local, report_lines
 from operators.backfill.store import (
     Backfill,
+    BackfillMissing,
     Counts,
     ScanCounts,
     ShardRecord,
+    backfill_of_run,
+    begun_shards,
     find_backfill,
-    latest_backfill,
+    latest_backfills,
     list_shards,
     open_backfills,
     read_counts,
@@ -35,16 +39,26 @@ from operators.report import clock
 WIDTH = 100
 BAR_CELLS = 40
 WATCH_EVERY_S = 5.0
+BACKFILL_DAG = "archive_backfill"
+"""The DAG whose runs are backfills."""
+
+# Airflow starts a run, and its first task, within seconds; later where all of its light slots are taken.
+SOON = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How a backfill stands at `now`. `shards` are those under way; `started_at` is when the first was launched."""
+    """How a backfill stands at `now`.
+
+    `shards` are those under way, `begun` those of them whose runs Airflow has started; `started_at` is when the first
+    one was launched.
+    """
 
     now: datetime
     backfill: Backfill
     counts: Counts
     shards: tuple[ShardRecord, ...]
+    begun: frozenset[int]
     started_at: datetime | None
     pause: Pause | None
     scan: ScanCounts | None
@@ -64,6 +78,13 @@ class Progress:
         return self.now + timedelta(seconds=passed_s * self.counts.expected_left_s / self.counts.expected_done_s)
 
 
+def shard_state(progress: Progress, shard: ShardRecord) -> str:
+    """`runs`; `queued`, in Airflow; or `asked for`, while Airflow has not taken its run."""
+    if shard.shard_id in progress.begun:
+        return "runs"
+    return "asked for" if shard.launched_at is None else "queued"
+
+
 def read_progress(database: Database, backfill_id: int, now: datetime) -> Progress:
     """How a backfill stands.
 
@@ -77,6 +98,7 @@ def read_progress(database: Database, backfill_id: int, now: datetime) -> Progre
         backfill=backfill,
         counts=read_counts(database, backfill_id),
         shards=tuple(shard for shard in shards if shard.ended_at is None),
+        begun=begun_shards(database, backfill_id),
         started_at=min((shard.launched_at for shard in shards if shard.launched_at), default=None),
         pause=find_pause(database),
         scan=read_scan(database, backfill.scan_id),
@@ -84,34 +106,55 @@ def read_progress(database: Database, backfill_id: int, now: datetime) -> Progre
 
 
 def progress_lines(progress: Progress, zone: tzinfo) -> list[str]:
-    """How a backfill stands, in words: a line each for the work, the end, a pause and the scan."""
+    """How a backfill stands, in words: a line each for the work, the end, what keeps runs waiting, and the scan."""
     counts = progress.counts
     shown = [
         f"{counts.done} done, {counts.rejected} rejected, {counts.failed} failed, {counts.left} left; "
         f"{counts.media_done_s / 3600:.1f} h of media done, {counts.media_left_s / 3600:.1f} h left; "
-        f"{len(progress.shards)} runs under way",
+        f"{counted(len(progress.shards), 'run')} under way",
         _end_line(progress, zone),
     ]
     if progress.pause:
-        shown.append(f"paused by {progress.pause.paused_by}: {progress.pause.reason}")
+        since = local(progress.pause.paused_at, zone)
+        shown.append(
+            f"paused by {progress.pause.paused_by} since {since}: {progress.pause.reason}; `make resume` lets it go on"
+        )
+    shown += _stall_lines(progress)
     if progress.scan and not progress.scan.has_ended:
         shown.append(f"the scan goes on: {progress.scan.files_found} files found, {progress.scan.files_hashed} hashed")
     return shown
 
 
+def _stall_lines(progress: Progress) -> list[str]:
+    asked_for = [shard for shard in progress.shards if shard_state(progress, shard) == "asked for"]
+    late = [
+        shard
+        for shard in progress.shards
+        if shard_state(progress, shard) == "queued" and shard.launched_at and progress.now - shard.launched_at > SOON
+    ]
+    lines = []
+    if asked_for and not progress.pause:
+        lines.append(
+            f"{counted(len(asked_for), 'run')} asked for and not taken by Airflow: if that stays, the log of "
+            "launch_shards says why"
+        )
+    if late:
+        lines.append(
+            f"{counted(len(late), 'run')} waiting to be started by Airflow: is process_media paused there, or are too "
+            "many runs active?"
+        )
+    return lines
+
+
 def _end_line(progress: Progress, zone: tzinfo) -> str:
     closes_at, ends_at = progress.backfill.closes_at, progress.expected_end
-    closing = f"launches until {_local(closes_at, zone)}" if closes_at else "launches until all is done"
+    closing = f"launches until {local(closes_at, zone)}" if closes_at else "launches until all is done"
     if not progress.backfill.is_open(progress.now):
         return "launches nothing more; waits for the runs under way"
     if ends_at is None or not progress.counts.left:
         return closing
     beyond = closes_at is not None and ends_at > closes_at
-    return f"{closing}; at this pace all is done {'only ' if beyond else ''}about {_local(ends_at, zone)}"
-
-
-def _local(instant: datetime, zone: tzinfo) -> str:
-    return f"{instant.astimezone(zone):%Y-%m-%d %H:%M}"
+    return f"{closing}; at this pace all is done {'only ' if beyond else ''}about {local(ends_at, zone)}"
 
 
 def render(progress: Progress, zone: tzinfo) -> RenderableType:
@@ -129,41 +172,65 @@ def render(progress: Progress, zone: tzinfo) -> RenderableType:
 
 def _shards(progress: Progress) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("Run", "Age", "Expected", "Media"):
-        table.add_column(name, justify="left" if name == "Run" else "right")
+    for name in ("Run", "State", "Age", "Expected", "Media"):
+        table.add_column(name, justify="left" if name in ("Run", "State") else "right")
     for shard in progress.shards:
-        age = clock((progress.now - shard.launched_at).total_seconds()) if shard.launched_at else "not launched"
-        table.add_row(shard.run_id, age, clock(shard.expected_s), clock(shard.media_s))
+        age = clock((progress.now - shard.launched_at).total_seconds()) if shard.launched_at else ""
+        state = shard_state(progress, shard)
+        table.add_row(shard.run_id, state, age, clock(shard.expected_s), clock(shard.media_s))
     return table
 
 
-def show(database: Database, console: Console, zone: tzinfo, run_id: str | None = None) -> bool:
-    """Print how the running backfills stand, or the last one; returns whether one is running.
+def show(database: Database, console: Console, zone: tzinfo, backfill_ids: Sequence[int]) -> bool:
+    """Print how backfills stand, and the reports of those that are over; returns whether one is running.
 
     Raises:
-        BackfillMissing: there was none yet.
+        ReportUnreadable: another version wrote a report, and this one cannot read it.
     """
-    running = [find_backfill(database, backfill_id) for backfill_id in open_backfills(database)]
-    running = [backfill for backfill in running if run_id in (None, backfill.run_id)]
-    for backfill in running:
-        console.print(render(read_progress(database, backfill.backfill_id, datetime.now(UTC)), zone))
-    if running:
-        return True
-    last = latest_backfill(database)
-    if last is None:
+    if not backfill_ids:
         console.print("There was no backfill yet: start one with `make backfill FOLDER=archive`.")
-        return False
-    backfill = find_backfill(database, last)
-    console.print(Text(f"The last backfill, {printable(backfill.run_id)}:", "bold"))
-    for line in report_lines(BackfillReport.model_validate(backfill.report)):
-        console.print(Text(printable_prose(line)))
-    return False
+    backfills = [find_backfill(database, backfill_id) for backfill_id in backfill_ids]
+    for backfill in backfills:
+        report = read_report(backfill)
+        if report is None:
+            console.print(render(read_progress(database, backfill.backfill_id, datetime.now(UTC)), zone))
+            continue
+        console.print(Text(f"{printable(backfill.run_id)}, which began {local(backfill.opens_at, zone)}:", "bold"))
+        for line in report_lines(report, zone):
+            console.print(Text(printable_prose(line)))
+    return any(backfill.report is None for backfill in backfills)
+
+
+def choose(database: Database, run_id: str | None, last: int | None) -> list[int]:
+    """Which backfills to show: that of a run, the last so many that are over, or all that are running, else the last.
+
+    Raises:
+        BackfillMissing: this run opened none.
+    """
+    if run_id is not None:
+        found = backfill_of_run(database, BACKFILL_DAG, run_id)
+        if found is None:
+            raise BackfillMissing(
+                f"a run must have opened a backfill: {run_id!r} of {BACKFILL_DAG} has not, or is not there; "
+                '`make progress ARGS="--last 5"` names the last ones'
+            )
+        return [found]
+    return latest_backfills(database, last) if last else open_backfills(database) or latest_backfills(database, 1)
+
+
+def _above_zero(given: str) -> int:
+    number = int(given)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"it must be at least 1: {number}")
+    return number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print it, once or until it ends."""
     parser = argparse.ArgumentParser(prog="progress", description="How running backfills stand.")
-    parser.add_argument("--run-id", help="only this run of archive_backfill")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--run-id", help="only this run of archive_backfill")
+    which.add_argument("--last", type=_above_zero, help="the reports of so many that are over, the newest last")
     parser.add_argument("--watch", action="store_true", help="again every five seconds, until none is running")
     parser.add_argument("--color", action="store_true", help="colour even where the output is no terminal")
     arguments = parser.parse_args(argv)
@@ -171,7 +238,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     console.width = WIDTH
     try:
         database, zone = connect(), NightSettings.from_environment().zone
-        while show(database, console, zone, arguments.run_id) and arguments.watch:
+        # A night that ends meanwhile leaves its report, and another may have begun.
+        while show(database, console, zone, choose(database, arguments.run_id, arguments.last)) and arguments.watch:
             time.sleep(WATCH_EVERY_S)
     except (NightreelError, OperationalError) as error:
         sys.stderr.write(f"{printable_prose(str(error))}\n")

@@ -1,16 +1,18 @@
-"""What came of a backfill: made once it is over, kept in Postgres, told on a terminal and in a note."""
+"""What came of a backfill: made once it is over, and kept in Postgres."""
 
 import math
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from statistics import median
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from operators.backfill.hours import NightHours, next_window
+from operators.backfill.held_back import HeldBack, count_held_back
 from operators.backfill.night_settings import NightSettings
 from operators.backfill.packer import Packer
 from operators.backfill.store import (
+    MOST_LOOKED_AT,
     Backfill,
     Counts,
     ShardRecord,
@@ -19,15 +21,19 @@ from operators.backfill.store import (
     named_items,
     read_counts,
     read_scan,
+    waiting_items,
 )
+from operators.backfill.waits import MOST_RETURNS
 from operators.database import Database, transaction
+from operators.errors import NightreelError
 from operators.queries import query
-from operators.report import clock
 
 MOST_NAMED = 20
 """Assets that failed, or are too long, of which a report says the name."""
 
-TOO_LONG_REMEDY = "process it by hand with `make process`, or make NIGHTREEL_NIGHT_HOURS longer"
+
+class ReportUnreadable(NightreelError):
+    """A report that a version of Nightreel wrote which this one does not know."""
 
 
 class _Model(BaseModel):
@@ -69,15 +75,30 @@ class FailedAsset(_Model):
 
 
 class LongAsset(_Model):
-    """An asset that no such window is long enough for."""
+    """An asset that no night is long enough for."""
 
     name: str
     expected_s: float
     longest_s: float
 
 
+class PausedTime(_Model):
+    """A pause, as far as it lay in the backfill's window; `resumed_at` is none while it goes on."""
+
+    paused_at: datetime
+    paused_by: str
+    reason: str
+    resumed_at: datetime | None
+    lasted_s: float
+
+
 class BackfillReport(_Model):
-    """What came of a backfill. `nights_left` is none where nothing was done, or no night's length is known."""
+    """What came of a backfill.
+
+    `nights_left` is none where nothing was done that would tell a pace; a night lasts `night_s`. `is_window_too_short`
+    is told where nothing was launched. Of the runs, Airflow never started `withdrawn`, which `shards` does not count,
+    and `fruitless` came to none of their files. What has a default is not in reports of older versions.
+    """
 
     run_id: str
     opens_at: datetime
@@ -95,7 +116,13 @@ class BackfillReport(_Model):
     expected_left_s: float
     is_plan_complete: bool
     nights_left: int | None
-    parked_in_all: int
+    night_s: float | None = None
+    are_nights_set: bool = True
+    is_window_too_short: bool = False
+    withdrawn: int = 0
+    fruitless: int = 0
+    held_back: HeldBack = HeldBack()
+    pauses: tuple[PausedTime, ...] = ()
     work: tuple[StageWork, ...] = ()
     truth: Truth | None = None
     failed_assets: tuple[FailedAsset, ...] = ()
@@ -117,10 +144,11 @@ def make_report(database: Database, backfill_id: int, settings: NightSettings, p
     """
     backfill, counts = find_backfill(database, backfill_id), read_counts(database, backfill_id)
     shards = list_shards(database, backfill_id)
+    withdrawn, fruitless = _count_futile(database, backfill_id)
     started_at = min((shard.launched_at for shard in shards if shard.launched_at), default=None)
     ended_at = max((shard.ended_at for shard in shards if shard.ended_at), default=None)
     scan = read_scan(database, backfill.scan_id)
-    work, failed_assets, parked = _read_work(database, backfill_id)
+    work, failed_assets = _read_work(database, backfill_id)
     return BackfillReport(
         run_id=backfill.run_id,
         opens_at=backfill.opens_at,
@@ -137,13 +165,37 @@ def make_report(database: Database, backfill_id: int, settings: NightSettings, p
         media_left_s=counts.media_left_s,
         expected_left_s=counts.expected_left_s,
         is_plan_complete=backfill.is_planned and (bool(backfill.scope.asset_ids) or bool(scan and scan.is_complete)),
-        nights_left=nights_left(counts, started_at, ended_at, night_length(backfill, settings.hours)),
-        parked_in_all=parked,
+        nights_left=nights_left(counts, started_at, ended_at, settings.night),
+        night_s=settings.night.total_seconds(),
+        are_nights_set=settings.hours is not None,
+        is_window_too_short=not shards and _is_too_short(database, backfill, packer),
+        withdrawn=withdrawn,
+        fruitless=fruitless,
+        held_back=count_held_back(database, backfill),
+        pauses=_read_pauses(database, backfill, datetime.now(UTC)),
         work=work,
         truth=compare_with_truth(shards),
         failed_assets=failed_assets,
-        too_long=find_too_long(database, backfill, packer),
+        too_long=find_too_long(database, backfill_id, packer, settings.night),
     )
+
+
+def read_report(backfill: Backfill) -> BackfillReport | None:
+    """The report as it was kept, by this version or another; none while there is none.
+
+    Raises:
+        ReportUnreadable: it lacks what every report has.
+    """
+    if backfill.report is None:
+        return None
+    try:
+        return BackfillReport.model_validate(backfill.report, extra="ignore")
+    except ValidationError as error:
+        raise ReportUnreadable(
+            f"a report must be one that this version knows: that of {backfill.run_id} lacks, or has in another form, "
+            f"{', '.join('.'.join(map(str, found['loc'])) for found in error.errors())}; "
+            f"read it with `make psql`, in the table backfill, backfill_id {backfill.backfill_id}"
+        ) from error
 
 
 def compare_with_truth(shards: Sequence[ShardRecord]) -> Truth | None:
@@ -160,39 +212,55 @@ def compare_with_truth(shards: Sequence[ShardRecord]) -> Truth | None:
     )
 
 
-def night_length(backfill: Backfill, hours: NightHours | None) -> timedelta | None:
-    """How long a night lasts: this one, else the next one of the settings; none where there are none."""
-    if backfill.closes_at:
-        return backfill.closes_at - backfill.opens_at
-    if hours is None:
-        return None
-    window = next_window(hours, backfill.opens_at)
-    return window.closes_at - window.opens_at
-
-
-def nights_left(
-    counts: Counts, started_at: datetime | None, ended_at: datetime | None, night: timedelta | None
-) -> int | None:
-    """Nights until all is done at this pace; none where that cannot be told."""
+def nights_left(counts: Counts, started_at: datetime | None, ended_at: datetime | None, night: timedelta) -> int | None:
+    """Nights until all is done at this pace; none where nothing was done to tell it by."""
     if not counts.left:
         return 0
-    if night is None or started_at is None or ended_at is None or ended_at <= started_at or not counts.expected_done_s:
+    if started_at is None or ended_at is None or ended_at <= started_at or not counts.expected_done_s:
         return None
     pace = counts.expected_done_s / (ended_at - started_at).total_seconds()
     return max(1, math.ceil(counts.expected_left_s / (pace * night.total_seconds())))
 
 
-def find_too_long(database: Database, backfill: Backfill, packer: Packer) -> tuple[LongAsset, ...]:
-    """What waits and is expected not to end in any window of this length, the longest first."""
-    if backfill.closes_at is None:
-        return ()
-    room_s = (backfill.closes_at - backfill.opens_at).total_seconds()
-    items = named_items(database, backfill.backfill_id, "list_longest_items", MOST_NAMED)
+def find_too_long(database: Database, backfill_id: int, packer: Packer, night: timedelta) -> tuple[LongAsset, ...]:
+    """What waits and is expected not to end in a night, the longest first."""
+    items = named_items(database, backfill_id, "list_longest_items", MOST_NAMED)
+    room_s = night.total_seconds()
     times = [(name, packer.time_alone(item)) for name, item in items if not packer.fits_alone(item, room_s)]
     return tuple(LongAsset(name=name, expected_s=time.expected_s, longest_s=time.longest_s) for name, time in times)
 
 
-def _read_work(database: Database, backfill_id: int) -> tuple[tuple[StageWork, ...], tuple[FailedAsset, ...], int]:
+def _is_too_short(database: Database, backfill: Backfill, packer: Packer) -> bool:
+    """Whether of what goes first nothing is expected to end in the window."""
+    first = list(islice(waiting_items(database, backfill.backfill_id), MOST_LOOKED_AT))
+    return bool(first) and packer.pack(first, backfill.room_s(backfill.opens_at)) is None
+
+
+def _count_futile(database: Database, backfill_id: int) -> tuple[int, int]:
+    """Runs that were withdrawn, and those that came to none of their files."""
+    asked = {"backfill_id": backfill_id, "most_returns": MOST_RETURNS}
+    with transaction(database) as connection:
+        row = connection.execute(query("count_futile_shards"), asked).one()
+    return row.withdrawn, row.fruitless
+
+
+def _read_pauses(database: Database, backfill: Backfill, now: datetime) -> tuple[PausedTime, ...]:
+    window = {"opens_at": backfill.opens_at, "closes_at": backfill.closes_at}
+    closes_at = min(now, backfill.closes_at or now)
+    with transaction(database) as connection:
+        rows = connection.execute(query("list_pauses"), window).mappings().all()
+    return tuple(
+        PausedTime(
+            **row,
+            lasted_s=(
+                min(row["resumed_at"] or now, closes_at) - max(row["paused_at"], backfill.opens_at)
+            ).total_seconds(),
+        )
+        for row in rows
+    )
+
+
+def _read_work(database: Database, backfill_id: int) -> tuple[tuple[StageWork, ...], tuple[FailedAsset, ...]]:
     key = {"backfill_id": backfill_id}
     with transaction(database) as connection:
         work = tuple(
@@ -208,69 +276,4 @@ def _read_work(database: Database, backfill_id: int) -> tuple[tuple[StageWork, .
             )
             for row in connection.execute(query("list_failed_items"), {**key, "most": MOST_NAMED})
         )
-        parked: int = connection.execute(query("count_parked")).scalar_one()
-    return work, failed, parked
-
-
-def report_lines(report: BackfillReport) -> list[str]:
-    """The whole report, a line each."""
-    lines = [*summary_lines(report), *_work_lines(report)]
-    if report.truth:
-        lines.append(_truth_line(report.truth))
-    lines += [
-        f"failed: {asset.name} ({_fate(asset)}): {asset.reason or 'no reason was recorded'}"
-        for asset in report.failed_assets
-    ]
-    lines += [
-        f"too long for this window: {asset.name}, up to {clock(asset.longest_s)}; {TOO_LONG_REMEDY}"
-        for asset in report.too_long
-    ]
-    return lines
-
-
-def summary_lines(report: BackfillReport) -> list[str]:
-    """What fits a note: how much ended how, how fast, and how much is left."""
-    pace = f", {report.media_per_hour:.1f} h of media per hour" if report.media_per_hour is not None else ""
-    lines = [
-        f"{report.done} done, {report.rejected} rejected, {report.failed} failed, {report.left} left, "
-        f"in {report.shards} runs",
-        f"{report.media_done_s / 3600:.1f} h of media{pace}; {report.media_left_s / 3600:.1f} h left",
-        _nights_line(report),
-    ]
-    if report.under_way:
-        lines.append(f"{report.under_way} assets are in runs that have not ended; the next backfill takes them over")
-    if report.parked_in_all:
-        lines.append(f"{report.parked_in_all} assets are parked after failing too often; “retry parked” takes them")
-    if report.too_long:
-        lines.append(f"{len(report.too_long)} assets are too long for this window; {TOO_LONG_REMEDY}")
-    return lines
-
-
-def _nights_line(report: BackfillReport) -> str:
-    least = "" if report.is_plan_complete else "at least, since the scan has not come to its end: "
-    if report.nights_left == 0:
-        return f"{least}nothing is left"
-    if report.nights_left is None:
-        return f"{least}how many nights remain is unknown: nothing was done to tell the pace by"
-    return f"{least}{report.nights_left} more nights at this pace"
-
-
-def _work_lines(report: BackfillReport) -> list[str]:
-    return [
-        f"{work.stage} on {'the GPU' if work.variant == 'cuda' else 'the CPU'}: {work.assets} assets, "
-        f"{clock(work.media_s)} of media in {clock(work.work_s)} of work"
-        for work in report.work
-    ]
-
-
-def _truth_line(truth: Truth) -> str:
-    return (
-        f"runs took {clock(truth.took_s)} where {clock(truth.expected_s)} were expected: half of them more than "
-        f"{truth.ratio:.2f} times that; {truth.within_longest:.0%} no more than the longest expected"
-    )
-
-
-def _fate(asset: FailedAsset) -> str:
-    if asset.is_parked:
-        return f"parked after {asset.failures} failures"
-    return f"tried again from {asset.not_before:%Y-%m-%d %H:%M} UTC on" if asset.not_before else "asked for anew"
+    return work, failed

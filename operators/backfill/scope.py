@@ -22,7 +22,7 @@ class BackfillScope(BaseModel):
 
     `first_folder` goes before everything else. With `renew`, a result counts as current only when the models and
     settings in force now would make the same; else any result does. `retry_parked` also takes assets that failed
-    before and whose wait is not over.
+    before and whose wait is not over. `language` is the one spoken, as an ISO 639-1 code; none: it is detected.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,5 +33,6 @@ class BackfillScope(BaseModel):
     order: Order = Order.NEWEST
     stages: tuple[Stage, ...] = Field(default=tuple(Stage))
     device: DevicePolicy = DevicePolicy.AUTO
+    language: str | None = Field(default=None, pattern=r"^[a-z]{2,3}$")
     renew: bool = False
     retry_parked: bool = False

@@ -15,7 +15,7 @@ from operators.timings import RunItemOutcome
 
 
 class ShardOutcome(StrEnum):
-    """How a shard ended. `withdrawn`: it was never launched. `left`: some of it was not come to."""
+    """How a shard ended. `withdrawn`: its run never began. `left`: some of it was not come to."""
 
     DONE = "done"
     FAILED = "failed"
@@ -74,7 +74,8 @@ def settle_shard(
 ) -> ShardEnd | None:
     """Take over what a shard's run made of its assets, all at once; none when another has done so.
 
-    What failed waits for a later night or is parked; what the run did not come to waits again.
+    What failed waits for a later night or is parked; what the run did not come to waits again, in its backfill or,
+    when that one is over, in those that go on.
 
     Args:
         database: An engine, or a connection in a transaction.
@@ -85,7 +86,8 @@ def settle_shard(
     """
     with transaction(database) as connection:
         key = {"shard_id": shard_id}
-        if connection.execute(query("lock_shard"), key).first() is None:
+        shard = connection.execute(query("lock_shard"), key).first()
+        if shard is None:
             return None
         ends: dict[str, ItemEnd] = {}
         for row in connection.execute(query("read_shard_outcomes"), key):
@@ -99,27 +101,36 @@ def settle_shard(
         connection.execute(
             query("end_shard"), {**key, "launched_at": launched_at, "ended_at": ended_at, "outcome": outcome}
         )
+        if any(end.outcome is None for end in ends.values()):
+            _offer(connection, shard.backfill_id, ended_at)
     return _count(outcome, ends)
 
 
 def withdraw_shard(database: Database, shard_id: int, now: datetime) -> bool:
-    """Give back the assets of a shard that was never launched; false when it has ended already."""
+    """Give back the assets of a shard whose run never began; false when it has ended already."""
     with transaction(database) as connection:
         key = {"shard_id": shard_id}
-        if connection.execute(query("lock_shard"), key).first() is None:
+        shard = connection.execute(query("lock_shard"), key).first()
+        if shard is None:
             return False
         connection.execute(query("release_shard_items"), key)
         ended = {**key, "launched_at": None, "ended_at": now, "outcome": ShardOutcome.WITHDRAWN}
         connection.execute(query("end_shard"), ended)
+        _offer(connection, shard.backfill_id, now)
     return True
+
+
+def _offer(connection: Connection, backfill_id: int, ended_at: datetime) -> None:
+    """Have other backfills look for what came back to this one; in one that is over it does not wait."""
+    row = {"backfill_id": backfill_id, "ended_at": ended_at}
+    connection.execute(query("plan_once_more"), row)
+    connection.execute(query("forget_waiting_items"), row)
 
 
 def _remember_failures(
     connection: Connection, ends: Mapping[str, ItemEnd], failed_at: datetime, hours: NightHours | None
 ) -> None:
     failed = [asset_id for asset_id, end in ends.items() if end.outcome is RunItemOutcome.FAILED]
-    well = [asset_id for asset_id, end in ends.items() if end.outcome in (RunItemOutcome.DONE, RunItemOutcome.REJECTED)]
-    connection.execute(query("forget_failures"), {"asset_ids": well})
     before = {row.asset_id: row.failures for row in connection.execute(query("find_failures"), {"asset_ids": failed})}
     for asset_id in failed:
         failures = before.get(asset_id, 0) + 1

@@ -1,24 +1,20 @@
 """Backfills, their shards and items, as Postgres has them. Every function is one transaction."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
 from operators.backfill.estimate import Estimate, MediaFacts
 from operators.backfill.scope import BackfillScope
-from operators.backfill.waits import MOST_RETURNS
 from operators.database import Database, transaction
 from operators.errors import NightreelError
 from operators.queries import query
 from stage_contract.vocabulary import Stage
-
-SHARD_DAG = "process_media"
-"""The DAG whose runs take shards."""
 
 # A shard's first assets are found among so many: `packing.LOOK_AHEAD` that do not fit, and a shard of those that do.
 MOST_LOOKED_AT = 1_200
@@ -84,22 +80,6 @@ class PackedShard:
 
 
 @dataclass(frozen=True)
-class Shard:
-    """A shard that has not ended. `launched_at` none: Airflow may not have its run."""
-
-    shard_id: int
-    backfill_id: int
-    dag_id: str
-    run_id: str
-    planned_at: datetime
-    launched_at: datetime | None
-    expected_s: float
-    longest_s: float
-    media_s: float
-    scope: BackfillScope
-
-
-@dataclass(frozen=True)
 class ShardRecord:
     """A shard that was not withdrawn, as recorded: when it was to take how long, and when it was launched and ended."""
 
@@ -120,14 +100,6 @@ class ShardRecord:
 
 
 @dataclass(frozen=True)
-class FruitlessEnds:
-    """Runs in a row, the latest, that came to none of their assets; `ended_at` is the last one's, none without any."""
-
-    ends: int
-    ended_at: datetime | None
-
-
-@dataclass(frozen=True)
 class ScanCounts:
     """How far the scan is."""
 
@@ -136,6 +108,14 @@ class ScanCounts:
     has_ended: bool
     is_complete: bool
     message: str
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """Whether a backfill has shards that have not ended, and assets that wait."""
+
+    is_under_way: bool
+    is_waiting: bool
 
 
 @dataclass(frozen=True)
@@ -211,11 +191,11 @@ def open_backfills(database: Database) -> list[int]:
         return [row.backfill_id for row in connection.execute(query("list_open_backfills"))]
 
 
-def latest_backfill(database: Database) -> int | None:
-    """The last one that was opened; none when there was none."""
+def latest_backfills(database: Database, most: int) -> list[int]:
+    """The last ones that have a report, the first one first."""
     with transaction(database) as connection:
-        found: int | None = connection.execute(query("latest_backfill")).scalar_one_or_none()
-    return found
+        found = connection.execute(query("list_latest_backfills"), {"most": most})
+        return [row.backfill_id for row in found][::-1]
 
 
 def set_scan(database: Database, backfill_id: int, scan_id: int) -> None:
@@ -224,17 +204,30 @@ def set_scan(database: Database, backfill_id: int, scan_id: int) -> None:
         connection.execute(query("set_backfill_scan"), {"backfill_id": backfill_id, "scan_id": scan_id})
 
 
-def set_planned(database: Database, backfill_id: int) -> None:
-    """Record that all that the scan found is in the plan."""
-    with transaction(database) as connection:
-        connection.execute(query("set_backfill_planned"), {"backfill_id": backfill_id})
+def begin_extension(connection: Connection, backfill_id: int, is_planned: bool) -> bool:
+    """Begin to plan, in the caller's transaction: until it ends, the backfill does not, and no asset comes back unseen.
+
+    Args:
+        connection: In a transaction.
+        backfill_id: The backfill.
+        is_planned: Whether all that the scan found will be in the plan then.
+
+    Returns:
+        False when the backfill is over.
+    """
+    row = {"backfill_id": backfill_id, "is_planned": is_planned}
+    return connection.execute(query("begin_extension"), row).first() is not None
 
 
 def finish_backfill(database: Database, backfill_id: int, finished_at: datetime, report: str) -> None:
-    """Keep the report, as JSON. From now on other backfills settle what this one left under way."""
+    """Keep the report, as JSON, unless there is one; forget what waits, which the next backfill finds.
+
+    From now on other backfills settle what this one left under way.
+    """
     row = {"backfill_id": backfill_id, "finished_at": finished_at, "report": report}
     with transaction(database) as connection:
         connection.execute(query("finish_backfill"), row)
+        connection.execute(query("forget_waiting_items"), row)
 
 
 @contextmanager
@@ -244,60 +237,6 @@ def hold_backfill(database: Database, backfill_id: int) -> Iterator[bool]:
         yield connection.execute(query("try_lock_backfill"), {"backfill_id": backfill_id}).scalar_one()
 
 
-def claim_shard(
-    database: Database,
-    backfill: Backfill,
-    planned_at: datetime,
-    pack: Callable[[Iterable[WaitingItem]], PackedShard | None],
-) -> Shard | None:
-    """Give a shard the assets that `pack` chooses of those that wait; none when it chooses none.
-
-    All or nothing: an asset in a shard is in no other, of whichever backfill.
-
-    Args:
-        database: An engine, for a transaction of its own.
-        backfill: Whose assets.
-        planned_at: Now.
-        pack: Gets the first of what waits, in its order.
-    """
-    with transaction(database) as connection:
-        connection.execute(query("lock_claims"))
-        asked = {"backfill_id": backfill.backfill_id, "most": MOST_LOOKED_AT}
-        packed = pack([waiting_item(row) for row in connection.execute(query("list_waiting_items"), asked)])
-        if packed is None:
-            return None
-        row = {
-            "backfill_id": backfill.backfill_id,
-            "dag_id": SHARD_DAG,
-            "planned_at": planned_at,
-            "expected_s": packed.time.expected_s,
-            "longest_s": packed.time.longest_s,
-            "media_s": packed.media_s,
-        }
-        shard_id, run_id = connection.execute(query("add_shard"), row).one()
-        claim = {"shard_id": shard_id, "backfill_id": backfill.backfill_id, "asset_ids": list(packed.asset_ids)}
-        connection.execute(query("claim_items"), claim)
-    return Shard(
-        shard_id=shard_id,
-        backfill_id=backfill.backfill_id,
-        dag_id=SHARD_DAG,
-        run_id=run_id,
-        planned_at=planned_at,
-        launched_at=None,
-        expected_s=packed.time.expected_s,
-        longest_s=packed.time.longest_s,
-        media_s=packed.media_s,
-        scope=backfill.scope,
-    )
-
-
-def shards_under_way(database: Database, backfill_id: int) -> list[Shard]:
-    """Shards of a backfill that have not ended, and those that backfills which are over left behind."""
-    with transaction(database) as connection:
-        rows = connection.execute(query("list_shards_under_way"), {"backfill_id": backfill_id}).mappings().all()
-    return [Shard(**{**row, "scope": BackfillScope.model_validate(row["scope"])}) for row in rows]
-
-
 def list_shards(database: Database, backfill_id: int) -> list[ShardRecord]:
     """The shards of a backfill, the first launched first."""
     with transaction(database) as connection:
@@ -305,37 +244,18 @@ def list_shards(database: Database, backfill_id: int) -> list[ShardRecord]:
         return [ShardRecord(*row) for row in rows]
 
 
-def count_shards_under_way(database: Database) -> int:
-    """Shards of all backfills that have not ended."""
+def read_remainder(database: Database, backfill_id: int) -> Remainder:
+    """Whether a backfill has anything left; does not count it."""
     with transaction(database) as connection:
-        count: int = connection.execute(query("count_shards_under_way")).scalar_one()
-    return count
+        return Remainder(*connection.execute(query("backfill_remainder"), {"backfill_id": backfill_id}).one())
 
 
-def fruitless_ends(database: Database, backfill_id: int) -> FruitlessEnds:
-    """The latest runs in a row that came to none of their assets."""
+def next_work_s(database: Database, backfill_id: int, most: int) -> float:
+    """The expected work of what waits, of the first `most` assets in its order."""
     with transaction(database) as connection:
-        asked = {"backfill_id": backfill_id, "most_returns": MOST_RETURNS}
-        row = connection.execute(query("fruitless_ends"), asked).one()
-    return FruitlessEnds(row.ends, row.ended_at)
-
-
-def shard_assets(database: Database, shard_id: int) -> list[str]:
-    """What a shard has."""
-    with transaction(database) as connection:
-        return list(connection.execute(query("list_shard_assets"), {"shard_id": shard_id}).scalars())
-
-
-def touch_shard(database: Database, shard_id: int, asked_at: datetime) -> None:
-    """Record that a shard's run is asked for now."""
-    with transaction(database) as connection:
-        connection.execute(query("touch_shard"), {"shard_id": shard_id, "asked_at": asked_at})
-
-
-def mark_launched(database: Database, shard_id: int, launched_at: datetime) -> None:
-    """Record that Airflow has a shard's run."""
-    with transaction(database) as connection:
-        connection.execute(query("mark_shard_launched"), {"shard_id": shard_id, "launched_at": launched_at})
+        asked = {"backfill_id": backfill_id, "most": most}
+        work_s: float = connection.execute(query("next_work"), asked).scalar_one()
+    return work_s
 
 
 def read_counts(database: Database, backfill_id: int) -> Counts:
@@ -355,8 +275,8 @@ def read_scan(database: Database, scan_id: int | None) -> ScanCounts | None:
 
 
 def waiting_items(database: Database, backfill_id: int) -> Iterator[WaitingItem]:
-    """All that waits in its order, a batch at a time in memory."""
-    asked = {"backfill_id": backfill_id, "most": None}
+    """All that waits in its order, a batch at a time in memory; what failed since it was planned, too."""
+    asked = {"backfill_id": backfill_id, "most": None, "retry_parked": True, "now": None}
     with transaction(database) as connection:
         rows = connection.execute(query("list_waiting_items"), asked, execution_options={"yield_per": 2_000})
         yield from map(waiting_item, rows)
@@ -373,3 +293,10 @@ def waiting_item(row: Row[Any]) -> WaitingItem:
     """A row of `backfill_item`."""
     facts = MediaFacts(row.media_s, row.is_media_s_known, row.has_audio, row.has_video)
     return WaitingItem(row.asset_id, facts, tuple(map(Stage, row.stages)))
+
+
+def begun_shards(database: Database, backfill_id: int) -> frozenset[int]:
+    """Shards under way whose runs have begun: Airflow had them and has started them."""
+    with transaction(database) as connection:
+        found = connection.execute(query("list_begun_shards"), {"backfill_id": backfill_id})
+        return frozenset(row.shard_id for row in found)

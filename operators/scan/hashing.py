@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from operators.catalog import RejectedLocation, Sighting, look_at
+from operators.clean_text import printable
 from operators.media_files import Location
 from operators.scan.pulse import Pulse
 from operators.scan.report import Tally
@@ -15,20 +16,18 @@ from operators.scan.walk import is_gone
 from stage_contract.vocabulary import Reason
 
 WRITE_EVERY_FILES = 200
-WRITE_EVERY_S = 5.0
 
 log = logging.getLogger(__name__)
 
 
 class Hashing:
-    """Takes the files that the comparison found. What was hashed is in the catalog after five seconds at the latest."""
+    """Takes the files that the comparison found. What was hashed is in the catalog at the next save, or earlier."""
 
     def __init__(
         self, store: ScanStore, roots: Mapping[str, Path], rules: ScanRules, tally: Tally, pulse: Pulse
     ) -> None:
         self._store, self._roots, self._rules, self._tally, self._pulse = store, roots, rules, tally, pulse
         self._unwritten: list[tuple[Change, Sighting]] = []
-        self._written_s = time.monotonic()
         self._read_bytes = 0
 
     def run(self) -> None:
@@ -41,9 +40,23 @@ class Hashing:
             for change in self._store.changes():
                 self._pulse.beat()
                 self._take(change)
-                self._write_if_due()
+                if len(self._unwritten) >= WRITE_EVERY_FILES:
+                    self.write()
         finally:
-            self._write()
+            self.write()
+
+    def write(self) -> None:
+        """Put in the catalog what was hashed and is not there yet."""
+        taken, self._unwritten = self._unwritten, []
+        if not taken:
+            return
+        self._tally.files_known_content += self._store.write(taken)
+        for _, sighting in taken:
+            if sighting.state:
+                self._tally.files_hashed += 1
+                self._tally.bytes_hashed += sighting.state.size_bytes
+            else:
+                self._tally.files_rejected += 1
 
     def _take(self, change: Change) -> None:
         if self._is_being_written(change.mtime_ns):
@@ -56,7 +69,7 @@ class Hashing:
         if reason is Reason.CHANGED or (state and self._is_being_written(state.mtime_ns)):
             self._tally.files_being_written += 1
         elif reason is Reason.VANISHED and is_gone(self._roots[change.location.root] / change.location.path):
-            log.info("gone since it was seen: %s/%s", change.location.root, change.location.path)
+            log.info("gone since it was seen: %s", printable(f"{change.location.root}/{change.location.path}"))
         else:
             self._unwritten.append((change, sighting))
 
@@ -66,21 +79,3 @@ class Hashing:
     def _progress(self, _location: Location, done_bytes: int, _size_bytes: int) -> None:
         self._pulse.beat(done_bytes - self._read_bytes)
         self._read_bytes = done_bytes
-        self._write_if_due()
-
-    def _write_if_due(self) -> None:
-        if len(self._unwritten) >= WRITE_EVERY_FILES or time.monotonic() - self._written_s >= WRITE_EVERY_S:
-            self._write()
-
-    def _write(self) -> None:
-        taken, self._unwritten = self._unwritten, []
-        self._written_s = time.monotonic()
-        if not taken:
-            return
-        self._tally.files_known_content += self._store.write(taken)
-        for _, sighting in taken:
-            if sighting.state:
-                self._tally.files_hashed += 1
-                self._tally.bytes_hashed += sighting.state.size_bytes
-            else:
-                self._tally.files_rejected += 1

@@ -18,13 +18,14 @@ from operators.database import Database
 from operators.errors import ChoiceInvalid, NightreelError
 from operators.media_files import Location
 from operators.scan.hashing import Hashing
+from operators.scan.order import NEWEST_FIRST, HashOrder
 from operators.scan.pulse import DeadlinePassed, Pulse
-from operators.scan.report import ScanReport, Tally
+from operators.scan.report import ScanReport
 from operators.scan.rules import ScanRules
 from operators.scan.store import ScanStore
 from operators.scan.walk import Start, Walk, below, is_empty, is_gone, read_starts
 
-__all__ = ["RootMissing", "ScanReport", "ScanRules", "scan_archive"]
+__all__ = ["HashOrder", "RootMissing", "ScanReport", "ScanRules", "scan_archive"]
 
 BATCH = 2_000
 TOLD_NAMES = 100
@@ -43,26 +44,34 @@ def scan_archive(
     rules: ScanRules,
     deadline_at: datetime | None = None,
     on_begin: Callable[[int], None] | None = None,
+    order: HashOrder = NEWEST_FIRST,
+    is_paused: Callable[[], bool] = lambda: False,
 ) -> ScanReport:
     """Bring the catalog up to date with `folders`, each `root` or `root/path`, where a path may name a file.
 
     `on_begin` is given the number of the scan's row in `archive_scan`, which tells how far it is. At `deadline_at` it
-    ends in order: it is not complete then, and nothing is marked as vanished.
+    ends in order: it is not complete then, and nothing is marked as vanished. `is_paused` is asked every few seconds;
+    while it says so, the scan waits.
 
     Raises:
-        ChoiceInvalid: there is no such root, or nothing of that name on disk or in the catalog.
+        ChoiceInvalid: there is no such root, or nothing of that name on disk or in the catalog. The other folders are
+            scanned first.
         RootMissing: a root is not there, cannot be read, or is empty while the catalog has files in it. What it held is
             left as it was, and the other roots are scanned first.
     """
     starts = read_starts(roots, folders)
     with _own_connection(database) as connection:
         store = ScanStore(connection)
-        _require_known(store, roots, starts)
-        scan = _Scan(store, roots, rules, deadline_at)
-        report = scan.run(starts, on_begin)
+        unknown = [start for start in starts if _is_unknown(store, roots, start)]
+        if unknown == starts:
+            raise ChoiceInvalid(_about_unknown(unknown))
+        scan = _Scan(store, roots, rules, order, Pulse(deadline_at, is_paused))
+        report = scan.run(starts, unknown, on_begin)
     log.info("%s", report.summary)
     if scan.missing_roots:
-        raise RootMissing("; ".join(scan.missing_roots))
+        raise RootMissing("; ".join(filter(None, [*scan.missing_roots, _about_unknown(unknown)])))
+    if unknown:
+        raise ChoiceInvalid(f"{_about_unknown(unknown)}; the others were scanned")
     return report
 
 
@@ -79,36 +88,54 @@ def _own_connection(database: Database) -> Iterator[Connection]:
             connection.invalidate()
 
 
-def _require_known(store: ScanStore, roots: Mapping[str, Path], starts: Sequence[Start]) -> None:
-    for start in (start for start in starts if start.path and not is_gone(roots[start.root])):
-        if is_gone(roots[start.root] / start.path) and not store.knows(start, vanished_too=True):
-            raise ChoiceInvalid(f"a folder or file must be there: {start.name!r} is not, and never was")
+def _is_unknown(store: ScanStore, roots: Mapping[str, Path], start: Start) -> bool:
+    """Whether there is nothing of this name, and never was."""
+    root = roots[start.root]
+    is_missing = start.path and not is_gone(root) and is_gone(root / start.path)
+    return bool(is_missing) and not store.knows(start, vanished_too=True)
+
+
+def _about_unknown(unknown: Sequence[Start]) -> str:
+    """Empty where there is none."""
+    if not unknown:
+        return ""
+    more = len(unknown) - TOLD_NAMES
+    names = [repr(start.name) for start in unknown[:TOLD_NAMES]] + ([f"{more} more"] if more > 0 else [])
+    return f"a folder or file must be there: nothing is, or ever was, at {', '.join(names)}; correct the name"
 
 
 class _Scan:
     def __init__(
-        self, store: ScanStore, roots: Mapping[str, Path], rules: ScanRules, deadline_at: datetime | None
+        self, store: ScanStore, roots: Mapping[str, Path], rules: ScanRules, order: HashOrder, pulse: Pulse
     ) -> None:
         self.missing_roots: list[str] = []
-        self._store, self._roots, self._rules = store, roots, rules
-        self._tally = Tally()
+        self._store, self._roots, self._rules, self._order = store, roots, rules, order
+        self._pulse, self._tally = pulse, pulse.tally
         self._unreadable: dict[str, set[str]] = {}
         self._roots_before: dict[str, tuple[int, int]] = {}
-        self._pulse = Pulse(self._tally, deadline_at)
         self._hashing = Hashing(store, roots, rules, self._tally, self._pulse)
 
-    def run(self, starts: Sequence[Start], on_begin: Callable[[int], None] | None) -> ScanReport:
+    def run(
+        self, starts: Sequence[Start], unknown: Sequence[Start], on_begin: Callable[[int], None] | None
+    ) -> ScanReport:
+        """Scan `starts`, but for those that are `unknown`."""
         started_at = datetime.now(UTC)
         names = tuple(start.name for start in starts)
         scan_id = self._store.begin(names, started_at)
-        self._pulse.save = lambda: self._store.save(scan_id, self._tally)
+
+        def save() -> None:
+            self._hashing.write()
+            self._store.save(scan_id, self._tally)
+
+        self._pulse.save = save
         message, is_complete = "it was stopped; the next scan goes on with what it left", False
         try:
             if on_begin:
                 on_begin(scan_id)
-            message = self._go(starts)
-            is_complete = not message and not self.missing_roots
-            message = "; ".join(filter(None, [message, *self.missing_roots, self._about_unreadable()]))
+            message = self._go([start for start in starts if start not in unknown])
+            is_complete = not (message or self.missing_roots or unknown)
+            told = [message, *self.missing_roots, _about_unknown(unknown), self._about_unreadable()]
+            message = "; ".join(filter(None, told))
         finally:
             finished_at = datetime.now(UTC)
             self._store.save(scan_id, self._tally, finished_at, is_complete, message)
@@ -119,6 +146,7 @@ class _Scan:
     def _go(self, starts: Sequence[Start]) -> str:
         """Returns why it did not come to the end; empty when it did."""
         try:
+            self._pulse.beat()
             there = [start for start in starts if self._is_there(start.root)]
             for start in there:
                 self._walk(start)
@@ -179,7 +207,7 @@ class _Scan:
             log.warning("left out, as no index or text takes its name: %s; rename it", printable(shown))
 
     def _compare(self) -> None:
-        files, size_bytes = self._store.compare()
+        files, size_bytes = self._store.compare(self._order)
         self._tally.files_returned = self._store.mark_returned(datetime.now(UTC))
         rejected = self._tally.files_rejected
         self._tally.files_unchanged = self._tally.files_found - rejected - files - self._tally.files_returned

@@ -10,6 +10,7 @@ from operators.catalog import RegisteredAsset, Sighting, write
 from operators.database import transaction
 from operators.media_files import FAR_AHEAD_NS, RECENT_NS, Location
 from operators.queries import query, query_text
+from operators.scan.order import HashOrder
 from operators.scan.report import Tally
 from operators.scan.walk import Seen, Start
 
@@ -72,11 +73,18 @@ class ScanStore:
                     state = (one.state.size_bytes, one.state.mtime_ns, one.state.inode) if one.state else (None,) * 3
                     copy.write_row((one.location.root, one.location.path, *state))
 
-    def compare(self) -> tuple[int, int]:
+    def compare(self, order: HashOrder) -> tuple[int, int]:
         """Hold what was seen against the catalog; returns how many files are to be hashed, and their bytes."""
+        asked = {
+            "recent_ns": RECENT_NS,
+            "far_ahead_ns": FAR_AHEAD_NS,
+            "order": order.order,
+            "first_root": order.first_root,
+            "first_path": order.first_path,
+        }
         with transaction(self._connection) as connection:
             connection.execute(query("index_scan_sightings"))
-            connection.execute(query("find_scan_changes"), {"recent_ns": RECENT_NS, "far_ahead_ns": FAR_AHEAD_NS})
+            connection.execute(query("find_scan_changes"), asked)
             connection.execute(query("index_scan_changes"))
             row = connection.execute(query("count_scan_changes")).one()
             return int(row.files), int(row.bytes)
@@ -87,7 +95,7 @@ class ScanStore:
             return connection.execute(query("mark_returned"), {"seen_at": seen_at}).rowcount
 
     def changes(self) -> Iterator[Change]:
-        """What is to be hashed, by root and path."""
+        """What is to be hashed, in the order in which that is done."""
         for row in self._read("list_scan_changes", "change_id"):
             mtime_ns = None if row["mtime_ns"] is None else int(row["mtime_ns"])
             yield Change(Location(row["root"], row["path"]), mtime_ns, row["is_new_place"])

@@ -8,7 +8,8 @@ from operators.backfill.hours import Window, next_window, window_at
 from operators.backfill.night_settings import NightSettings
 from operators.backfill.pause import Pause, find_pause
 from operators.backfill.progress import Progress, progress_lines, read_progress
-from operators.backfill.report import BackfillReport, report_lines
+from operators.backfill.report import ReportUnreadable, read_report
+from operators.backfill.report_text import report_lines
 from operators.backfill.store import Backfill, find_backfill, open_backfills
 from operators.clean_text import printable, printable_prose
 from operators.database import Database, transaction
@@ -177,9 +178,13 @@ def find_night(database: Database, backfill_id: int) -> Backfill:
     return find_backfill(database, backfill_id)
 
 
-def told_report(backfill: Backfill) -> list[str]:
-    """The report of a backfill that is over, a line each."""
-    return [printable_prose(line) for line in report_lines(BackfillReport.model_validate(backfill.report))]
+def told_report(backfill: Backfill, zone: tzinfo) -> list[str]:
+    """The report of a backfill, a line each; none while it is under way."""
+    try:
+        report = read_report(backfill)
+    except ReportUnreadable as error:
+        return [str(error)]
+    return [printable_prose(line) for line in report_lines(report, zone)] if report else []
 
 
 def past_nights(database: Database, limit: int, offset: int = 0) -> list[PastNight]:

@@ -87,7 +87,7 @@ def show_night(
     context = {
         "now": now,
         "backfill": backfill,
-        "report": nights.told_report(backfill) if is_over else [],
+        "report": nights.told_report(backfill, zone()),
         "night": None if is_over else nights.read_open_night(database, backfill_id, now, zone()),
         "runs": runs,
         "place": place,
@@ -133,4 +133,4 @@ def _switch(
     request: Request, person: Person, database: MediaDatabase, action: PauseAction, reason: str
 ) -> RedirectResponse:
     who = person.get_name()
-    return act(request, PATH, reason, lambda why: switch_backfills(database, action, who, why))
+    return act(request, PATH, reason, lambda why: switch_backfills(database, action, who, why, zone()))

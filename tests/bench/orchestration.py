@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from console.engine import ensure_engine
 from console.images import build_images
 from console.settings import complete, load_settings
 from console.terminal import ConsoleError
@@ -68,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if arguments.warm_only:
                 print(_warm_table(_run_half(bench, 0, clips.items)))
                 return 0
+            ensure_engine()
             build_images()
             table, is_same = measure(bench, clips)
     except (NightreelError, ConsoleError) as error:
@@ -123,7 +125,7 @@ def measure(bench: Bench, clips: Clips) -> tuple[str, bool]:
     warm_results = [folder for half in range(HALVES) for folder in result_folders(bench.warm_folder(half), bench.slots)]
     agreed = agreement(read_results([results]), read_results(warm_results))
     lines = [*_heading(bench, clips), *_figures(backfill, total(warm)), "", agreement_line(agreed)]
-    return "\n".join(lines), agreed.is_full
+    return "\n".join(lines), agreed.holds
 
 
 def _run_half(bench: Bench, half: int, items: Sequence[ShardItem]) -> dict[Stage, float]:

@@ -151,11 +151,11 @@ def test_a_result_under_another_fingerprint_and_other_words_are_seen():
     key = (ASSET, str(Stage.TRANSCRIBE), "1" * 24)
     other = (ASSET, str(Stage.TRANSCRIBE), "2" * 24)
     first = Results(frozenset({key}), {ASSET: "good evening"})
-    assert agreement(first, first).is_full
+    assert agreement(first, first).holds
     renamed = agreement(first, Results(frozenset({other}), {ASSET: "good evening"}))
-    assert (renamed.only_first, renamed.only_second, renamed.is_full) == (1, 1, False)
+    assert (renamed.only_first, renamed.only_second, renamed.holds) == (1, 1, False)
     reworded = agreement(first, Results(frozenset({key}), {ASSET: "good morning"}))
-    assert (reworded.transcripts_differ, reworded.is_full) == (1, False)
+    assert (reworded.transcripts_differ, reworded.holds) == (1, False)
 
 
 def test_the_table_says_what_stands_between_the_two_sides():

@@ -1,8 +1,11 @@
+import subprocess
+
 import pytest
 
-from console.backfill import _arguments, choices, location, read_list
+from console.airflow_api import AirflowApi, RunState
+from console.backfill import _arguments, choices, location, read_list, require_report
 from console.night import machine_time_zone
-from console.terminal import ConsoleError
+from console.terminal import REPOSITORY, ConsoleError
 
 
 @pytest.fixture
@@ -47,11 +50,58 @@ def test_what_is_not_said_is_left_to_the_form(roots):
     assert choices(_arguments(["archive"]), roots) == {"folders": ["archive"]}
     given = choices(_arguments(["--dry-run", "--order", "oldest", "--until", "06:00", "--", "archive"]), roots)
     assert given == {"folders": ["archive"], "order": "oldest", "until": "06:00", "dry_run": True}
+    assert choices(_arguments(["--language", "de", "archive"]), roots)["language"] == "de"
 
 
 def test_a_backfill_by_hand_names_what_it_is_about(roots):
     with pytest.raises(ConsoleError, match="FOLDER=archive/2024 or LIST"):
         choices(_arguments([]), roots)
+
+
+class AnsweringApi(AirflowApi):
+    """Airflow with one run: its report and its note."""
+
+    def __init__(self, report, note):
+        self.base_url, self.report, self.note = "http://airflow", report, note
+
+    def returned_text(self, dag_id, run_id, task_id):
+        return self.report
+
+    def run_note(self, dag_id, run_id):
+        return self.note
+
+
+RUN = RunState("archive_backfill", "by_hand__1", "success", None, None, None)
+
+
+def test_a_run_that_could_not_begin_is_an_error_with_its_reason():
+    api = AnsweringApi(None, "Anna was here\nbackfill: nothing is done outside the night's hours")
+    with pytest.raises(ConsoleError, match="nothing was done: nothing is done outside the night's hours\nhttp"):
+        require_report(api, RUN)
+    with pytest.raises(ConsoleError, match="its tasks say why"):
+        require_report(AnsweringApi(None, ""), RUN)
+
+
+def test_a_report_is_handed_on():
+    assert require_report(AnsweringApi("3 done", "backfill: nothing"), RUN) == "3 done"
+
+
+@pytest.mark.parametrize(
+    ("target", "setting", "flag"),
+    [
+        (["backfill", "FOLDER=archive"], "DRY_RUN", "--dry-run"),
+        (["progress"], "WATCH", "--watch"),
+        (["process", "FILE=a.mp4"], "URGENT", "--urgent"),
+    ],
+)
+def test_a_flag_of_make_is_set_by_one_and_not_by_zero(target, setting, flag):
+    def printed(*given):
+        command = ["make", "--dry-run", "--no-print-directory", *target, *given]
+        return subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+
+    assert f" {flag}" in printed(f"{setting}=1")
+    assert f" {flag}" not in printed(f"{setting}=0")
+    assert f" {flag}" not in printed()
 
 
 def test_the_machines_time_zone_is_found_where_it_tells_one(tmp_path, monkeypatch):

@@ -168,9 +168,14 @@ def test_the_old_name_of_a_slice_is_refused_with_the_driver_that_has_the_new_one
         ("NIGHTREEL_NIGHT_DAYS", "weekdays"),
         ("NIGHTREEL_NIGHT_DAYS", "mon, tue"),
         ("NIGHTREEL_NIGHT_ORDER", "random"),
-        ("NIGHTREEL_NIGHT_FOLDERS", ""),
+        ("NIGHTREEL_NIGHT_FOLDERS", "archive,"),
         ("NIGHTREEL_NIGHT_FOLDERS", "/mnt/archive"),
+        ("NIGHTREEL_NIGHT_FOLDERS", "archive/2024,tapes"),
+        ("NIGHTREEL_NIGHT_FOLDERS", "archive//2024"),
+        ("NIGHTREEL_NIGHT_FOLDERS", "archive/../inbox"),
         ("NIGHTREEL_NIGHT_FIRST", "/news"),
+        ("NIGHTREEL_NIGHT_FIRST", "tapes/news"),
+        ("NIGHTREEL_NIGHT_FIRST", "inbox"),
         ("NIGHTREEL_RENEW", "yes"),
         ("NIGHTREEL_SHARD_MINUTES", "0"),
         ("NIGHTREEL_LIGHT_SLOTS", "0"),
@@ -186,7 +191,7 @@ def test_the_old_name_of_a_slice_is_refused_with_the_driver_that_has_the_new_one
     ],
 )
 def test_a_value_that_breaks_its_rule_is_named_with_the_remedy(env_file: Path, name: str, value: str) -> None:
-    with pytest.raises(ConsoleError, match=rf"{name} must be .*\.env"):
+    with pytest.raises(ConsoleError, match=rf"{name} must (be|lie in) .*\.env"):
         first_settings(env_file, environment={name: value})
 
 

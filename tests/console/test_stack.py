@@ -1,13 +1,15 @@
 """What Compose is told: who may do what, and how the services are watched."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
-from console import stack
+from console import compose, stack
 from console.compose import ServiceState, docker_compose, parse_states
 from console.engine import ensure_engine
 from console.settings import Settings, complete, load_settings
@@ -138,3 +140,45 @@ def test_an_archive_that_is_not_there_is_told_before_anything_starts(settings: S
     with pytest.raises(ConsoleError, match="NIGHTREEL_ARCHIVE must be a folder"):
         prepare_folders(settings)
     assert not settings.data.exists()
+
+
+@pytest.mark.parametrize(("failures", "is_told"), [(0, True), (1, True), (99, False)])
+def test_a_container_that_is_replaced_while_states_are_asked_for_is_asked_for_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, failures: int, is_told: bool
+) -> None:
+    said = [CompletedProcess([], 1, "", "Error response from daemon: No such container: 72b1c8")] * failures
+    asked = iter([*said, CompletedProcess([], 0, PS_LINE, "")])
+    monkeypatch.setattr(compose, "try_compose", lambda settings, *arguments, limit_s: next(asked))
+    if is_told:
+        assert [state.service for state in compose.service_states(settings)] == ["scheduler"]
+    else:
+        with pytest.raises(ConsoleError, match="No such container"):
+            compose.service_states(settings)
+
+
+def answers(code: int, stdout: str, stderr: str) -> Callable[..., CompletedProcess[str]]:
+    return lambda settings, *arguments, limit_s: CompletedProcess(arguments, code, stdout, stderr)
+
+
+def test_the_state_of_the_nights_is_told_where_all_services_are_well(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(stack, "load_settings", lambda: settings)
+    well = [ServiceState(name, "running", "healthy", 0) for name in LONG_RUNNING]
+    initialized = ServiceState("airflow-init", "exited", "", 0)
+    monkeypatch.setattr(stack, "service_states", lambda settings, *names: [*well, initialized])
+    monkeypatch.setattr(stack, "try_compose", answers(0, "the next one opens 2026-11-20 22:00 (UTC)\n", ""))
+
+    stack.status()
+
+    assert capsys.readouterr().out.splitlines()[-1] == "nights: the next one opens 2026-11-20 22:00 (UTC)"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "told"), [("Traceback\nValueError: no\n", "ValueError: no"), ("", "it ended with 1")]
+)
+def test_a_scheduler_that_does_not_tell_of_the_nights_stops_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, stderr: str, told: str
+) -> None:
+    monkeypatch.setattr(stack, "try_compose", answers(1, "", stderr))
+    assert stack.nights(settings) == f"not known, as the scheduler does not tell: {told}"

@@ -1,7 +1,8 @@
 """The wiring of `archive_backfill`, its schedule, and what its tasks do with a form."""
 
 import importlib
-from datetime import UTC, datetime
+import os
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,10 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, T
 from archive_backfill import tasks
 from operators.backfill import night_operator
 from operators.backfill.night_operator import LaunchShards, NightTrigger
+from operators.backfill.pause import PauseAction, switch_backfills
 from operators.backfill.store import find_backfill, open_backfills
+from operators.catalog import look_at
+from operators.scan.report import ScanReport
 from tests.operators.backfill.night_setup import begin, fill_archive
 
 MODULE = "archive_backfill.archive_backfill_dag"
@@ -25,6 +29,7 @@ FORM = {
     "device": "auto",
     "renew": False,
     "retry_parked": False,
+    "language": None,
     "dry_run": False,
     "until": "",
     "in_window": False,
@@ -42,14 +47,17 @@ def deployment(monkeypatch, media_database):
     return media_database
 
 
-def context(run_id="by_hand__1", run_type=DagRunType.MANUAL, scan_state="success", **form):
+def context(
+    run_id="by_hand__1", run_type=DagRunType.MANUAL, scan_state="success", open_state="success", scanned=None, **form
+):
     dag_run = SimpleNamespace(dag_id="archive_backfill", run_id=run_id, run_type=run_type)
-    states = {run_id: {"open_backfill": "success", "scan_archive": scan_state, "launch_shards": "success"}}
+    states = {run_id: {"open_backfill": open_state, "scan_archive": scan_state, "launch_shards": "success"}}
     running = SimpleNamespace(
         dag_id="archive_backfill",
         run_id=run_id,
         get_task_states=lambda **asked: states,
         xcom_push=lambda key, value: None,
+        xcom_pull=lambda task_ids: scanned,
     )
     return {"dag_run": dag_run, "params": {**FORM, **form}, "ti": running}
 
@@ -95,15 +103,83 @@ def test_opening_again_goes_on_with_the_same_backfill(monkeypatch, deployment):
     assert len(open_backfills(deployment)) == 1
 
 
-@pytest.mark.parametrize("task", [tasks.open_night, tasks.report])
-def test_a_scheduled_run_without_an_open_night_does_nothing_and_says_so(monkeypatch, deployment, task):
+@pytest.fixture
+def closed_night(monkeypatch):
+    """A window that a clock shows for a minute, far from now."""
     monkeypatch.setenv("NIGHTREEL_NIGHT_DAYS", "mon-sun")
-    # A window that a clock shows for a minute, far from now.
     now_hour = datetime.now(UTC).hour
     monkeypatch.setenv("NIGHTREEL_NIGHT_HOURS", f"{(now_hour + 6) % 24}:00-{(now_hour + 6) % 24}:01")
+
+
+@pytest.fixture
+def notes(monkeypatch):
+    """What would be shown on runs."""
+    shown = []
+    monkeypatch.setattr(tasks, "note_backfill", lambda dag_id, run_id, lines: shown.append((run_id, *lines)))
+    return shown
+
+
+def test_a_scheduled_run_without_an_open_night_does_nothing_and_says_so(monkeypatch, deployment, closed_night, notes):
     with pytest.raises(AirflowSkipException, match="the next night opens"):
-        call(monkeypatch, task, run_type=DagRunType.SCHEDULED)
+        call(monkeypatch, tasks.open_night, run_type=DagRunType.SCHEDULED)
     assert open_backfills(deployment) == []
+    ((run_id, told),) = notes
+    assert run_id == "by_hand__1"
+    assert "the next night opens" in told
+
+
+@pytest.mark.parametrize("is_dry", [False, True])
+def test_what_was_not_opened_has_no_report(monkeypatch, deployment, notes, is_dry):
+    with pytest.raises(AirflowSkipException, match="the run's note says why"):
+        call(monkeypatch, tasks.report, open_state="skipped", dry_run=is_dry)
+    assert notes == []
+
+
+def test_what_was_open_before_its_run_was_cleared_by_day_is_closed(monkeypatch, deployment):
+    begin(deployment, "by_hand__1")
+    assert "nothing is left" in call(monkeypatch, tasks.report, open_state="skipped")
+    assert open_backfills(deployment) == []
+
+
+def test_a_form_that_is_refused_is_told_in_the_note(monkeypatch, deployment, notes):
+    with pytest.raises(AirflowFailException):
+        call(monkeypatch, tasks.open_night, folders=["tapes/2024"])
+    assert "must lie below" in notes[0][1]
+
+
+@pytest.fixture
+def scans(monkeypatch):
+    """The deadlines of the scans that were asked for; none of them finds anything."""
+    deadlines = []
+
+    def scan(database, roots, asked_for, rules, deadline_at, *others, **more):
+        deadlines.append(deadline_at)
+        now = datetime.now(UTC)
+        return ScanReport(1, tuple(asked_for), now, now, 0, 0, 0, 0, 0, 0, 0, 0, 0, is_complete=True, message="")
+
+    monkeypatch.setattr(tasks, "scan_archive", scan)
+    return deadlines
+
+
+@pytest.mark.parametrize("is_dry", [False, True])
+def test_the_scan_of_a_dry_run_ends_when_that_of_a_real_one_would(monkeypatch, deployment, scans, is_dry):
+    until = (datetime.now(UTC) + timedelta(hours=6)).replace(second=0, microsecond=0)
+    form = {"dry_run": is_dry, "until": f"{until:%H:%M}"}
+    call(monkeypatch, tasks.open_night, **form)
+    call(monkeypatch, tasks.scan, **form)
+    assert scans == [until]
+
+
+def test_a_dry_run_is_reported_though_its_window_has_closed_since(monkeypatch, deployment, closed_night):
+    told = call(monkeypatch, tasks.report, dry_run=True, in_window=True, scanned="7 files found: not to the end")
+    assert "dry run: nothing lacks a current result" in told
+    assert "the scan: 7 files found: not to the end" in told
+
+
+def test_a_form_with_a_language_asks_for_it(monkeypatch, deployment):
+    call(monkeypatch, tasks.open_night, language="de")
+    (backfill_id,) = open_backfills(deployment)
+    assert find_backfill(deployment, backfill_id).scope.language == "de"
 
 
 @pytest.mark.parametrize(
@@ -161,3 +237,35 @@ def test_the_night_is_gone_through_in_the_triggerer(deployment):
     path, arguments = deferred.value.trigger.serialize()
     module, _, name = path.rpartition(".")
     assert getattr(importlib.import_module(module), name)(**arguments).backfill_id == backfill_id
+
+
+def test_a_scan_waits_while_backfills_are_paused_a_dry_runs_too(monkeypatch, deployment, tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"tape")
+    os.utime(tmp_path / "a.mp4", (1, 1))
+    monkeypatch.setattr(tasks, "folders", lambda: SimpleNamespace(media_roots={"archive": tmp_path}))
+    waits = []
+
+    def resume(wait_s):
+        waits.append(wait_s)
+        switch_backfills(deployment, PauseAction.RESUME, "anna", "")
+
+    monkeypatch.setattr("operators.scan.pulse.time.sleep", resume)
+    switch_backfills(deployment, PauseAction.PAUSE, "anna", "disks must be quiet")
+    assert call(monkeypatch, tasks.scan, dry_run=True).startswith("1 files found, 1 hashed")
+    assert len(waits) == 1
+
+
+def test_a_scan_hashes_in_the_order_of_the_form(monkeypatch, deployment, tmp_path):
+    monkeypatch.setattr(tasks, "folders", lambda: SimpleNamespace(media_roots={"archive": tmp_path}))
+    for second, name in enumerate(["z.mp4", "y.mp4", "x.mp4"], start=1):
+        (tmp_path / name).write_bytes(name.encode())
+        os.utime(tmp_path / name, (second, second))
+    hashed = []
+
+    def look(roots, location, progress):
+        hashed.append(location.path)
+        return look_at(roots, location, progress)
+
+    monkeypatch.setattr("operators.scan.hashing.look_at", look)
+    call(monkeypatch, tasks.scan, order="oldest", first_folder="archive/x.mp4", dry_run=True)
+    assert hashed == ["x.mp4", "z.mp4", "y.mp4"]

@@ -128,7 +128,7 @@ def test_the_gpus_that_can_be_switched_are_those_that_are_configured(monkeypatch
     assert module.dag.params.get_param("device").schema.get("enum") == offered
 
 
-@pytest.mark.parametrize("dag_id", ["pause_backfill", "route_stages", "switch_gpu"])
+@pytest.mark.parametrize("dag_id", ["route_stages", "switch_gpu"])
 def test_what_is_changed_by_hand_needs_a_reason(dags, dag_id):
     # A copy: what is resolved stays in the parameter.
     reason = copy.copy(dags[dag_id].params.get_param("reason"))

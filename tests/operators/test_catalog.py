@@ -280,4 +280,5 @@ def test_assets_are_resolved_to_where_they_were_seen_last(media_database: Engine
     write_old(archive / "moved.mp4", b"tape")
     register_one(media_database, roots, "moved.mp4")
 
-    assert resolve(media_database, ["0" * 64, asset_id]) == {asset_id: at("moved.mp4")}
+    assert resolve(media_database, roots, ["0" * 64, asset_id]) == {asset_id: at("moved.mp4")}
+    assert resolve(media_database, ["tapes"], [asset_id]) == {}

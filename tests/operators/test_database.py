@@ -30,6 +30,21 @@ def test_the_engine_of_the_environment_speaks_utc(monkeypatch: pytest.MonkeyPatc
     engine.dispose()
 
 
+def test_both_ends_give_up_a_host_that_has_vanished_within_a_minute(migrated_database: Engine) -> None:
+    with migrated_database.connect() as connection:
+        asked_by_us = connection.connection.dbapi_connection.info.get_parameters()  # type: ignore[union-attr]
+        asked_by_the_server = {
+            name: int(setting)
+            for name, setting in connection.execute(text("select name, setting from pg_settings where name ~ '^tcp_'"))
+        }
+    told = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+    assert {name: int(asked_by_us[name]) for name in told} == told
+    assert asked_by_us["keepalives"] == "1"
+    assert {name.removeprefix("tcp_"): value for name, value in asked_by_the_server.items()} == {
+        name.removeprefix("tcp_"): value for name, value in told.items()
+    }
+
+
 def test_a_block_within_the_callers_transaction_is_undone_with_it(media_database: Engine) -> None:
     insert = text("insert into media_asset (asset_id, size_bytes) values (repeat('a', 64), 1)")
     with media_database.connect() as connection:

@@ -245,6 +245,24 @@ def test_item_outcomes_take_the_latest_word(media_database: Engine) -> None:
     ]
 
 
+@pytest.mark.parametrize("outcome", list(RunItemOutcome))
+def test_what_ends_well_in_any_run_is_no_failure_of_nights_any_more(
+    media_database: Engine, outcome: RunItemOutcome
+) -> None:
+    begin(media_database)
+    with media_database.begin() as connection:
+        for digit in "ab":
+            row = {"asset_id": digit * 64}
+            connection.execute(text("insert into media_asset (asset_id, size_bytes) values (:asset_id, 1)"), row)
+            connection.execute(text("insert into asset_failure values (:asset_id, 4, now(), null, 'why')"), row)
+    reason = Reason.CORRUPT if outcome is RunItemOutcome.REJECTED else None
+    set_item_outcomes(media_database, **RUN, items=[RunItem("archive", "a.mp4", "a" * 64, outcome, reason)])
+
+    is_well = outcome in (RunItemOutcome.DONE, RunItemOutcome.REJECTED)
+    parked = [("b" * 64,)] if is_well else [("a" * 64,), ("b" * 64,)]
+    assert rows(media_database, "select asset_id from asset_failure order by asset_id") == parked
+
+
 @pytest.mark.parametrize(
     ("outcomes", "expected"),
     [

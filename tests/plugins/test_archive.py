@@ -140,7 +140,7 @@ def test_a_hit_is_shown_with_its_words_marked_its_picture_and_a_way_to_its_time(
     (link,) = re.findall(r'href="(/archive/asset/[^"]+#player)"', page)
     assert unescape(link) == f"/archive/asset/{asset_id}?q=moon&in=speech&t=4.00#player"
     # Of the four frames, one a second, the last is nearest: a tile in the only row of four.
-    assert re.search(r'viewBox="976\.0 4 320\.0 378\.0"', page)
+    assert re.findall("viewBox=\"([^\"]*)\"", page) == ["976.0 4 320.0 378.0"]
     assert f"/archive/asset/{asset_id}/file/vision.analyze/" in page
 
 

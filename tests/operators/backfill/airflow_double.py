@@ -22,12 +22,15 @@ TASK = re.compile(RUN.pattern + r"/taskInstances/(?P<task>[^/]+)")
 
 @dataclass
 class AirflowDouble:
-    """Holds runs by DAG and id. Deaf after a post, it takes a request for a run and does not answer."""
+    """Holds runs by DAG and id. Deaf after a post or a deletion, it does what it is asked for and does not answer."""
 
     runs: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     scan_state: str | None = "success"
     is_down: bool = False
     deaf_after_post: bool = False
+    deaf_after_delete: bool = False
+    starts_before_delete: bool = False
+    """What is queued starts as a request to delete it is on its way."""
     refuses_posts: bool = False
     posts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -63,7 +66,25 @@ class AirflowDouble:
         assert found, path
         return self._create(found["dag"], json.loads(request.content))
 
+    def queue(self, run_id: str) -> None:
+        """A shard's run waits for its turn."""
+        self.runs["process_media", run_id]["state"] = "queued"
+
+    def _delete(self, key: tuple[str, str]) -> httpx.Response:
+        if key not in self.runs:
+            return httpx.Response(404, json={"detail": "no such run"})
+        if self.starts_before_delete:
+            self.runs[key]["state"] = "running"
+        if self.runs[key]["state"] == "running":
+            return httpx.Response(409, json={"detail": "cannot be deleted in running state"})
+        del self.runs[key]
+        if self.deaf_after_delete:
+            raise httpx.ReadTimeout("no answer")
+        return httpx.Response(204)
+
     def _run(self, request: httpx.Request, key: tuple[str, str]) -> httpx.Response:
+        if request.method == "DELETE":
+            return self._delete(key)
         if request.method == "PATCH":
             note = json.loads(request.content)["note"]
             self.notes.append(note)

@@ -62,13 +62,27 @@ def fill_archive(database: Engine, lengths_s: Sequence[float]) -> None:
             )
 
 
+def hold_back(database: Engine) -> None:
+    """Two assets failed before: tape 0 waits for an hour, tape 1 is parked."""
+    with database.begin() as connection:
+        for number, not_before in ((0, NOW + 60 * MINUTE), (1, None)):
+            row = {"id": asset_id(number), "at": NOW, "not_before": not_before}
+            connection.execute(
+                text(
+                    "insert into asset_failure (asset_id, failures, failed_at, not_before, reason)"
+                    " values (:id, 1, :at, :not_before, 'a bad day')"
+                ),
+                row,
+            )
+
+
 def begin(database: Engine, run_id: str = "night", closes_at: datetime | None = None) -> int:
     wanted = dict.fromkeys(with_prerequisites(SCOPE.stages))
     return open_backfill(database, NewBackfill("archive_backfill", run_id, SCOPE, wanted, NOW, closes_at))
 
 
 def night_of(database: Engine, backfill_id: int, airflow: AirflowDouble, clock: Clock, cpu_slots: int = 1) -> Night:
-    settings = NightSettings(HOURS, ZoneInfo("UTC"), SCOPE, shard_minutes=20, cpu_slots=cpu_slots)
+    settings = NightSettings(HOURS, 8 * 60 * MINUTE, ZoneInfo("UTC"), SCOPE, shard_minutes=20, cpu_slots=cpu_slots)
     gpus = GpuConfiguration.from_environment({})
     return Night(
         database, backfill_id, settings, gpus, ScanRules(), airflow.session, clock, LEARNED, learned_s=float("inf")

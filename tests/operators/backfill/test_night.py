@@ -7,10 +7,14 @@ import pytest
 from operators.backfill.night import tick
 from operators.backfill.pause import PauseAction, switch_backfills
 from operators.backfill.store import read_counts
-from operators.timings import RunItemOutcome
+from operators.run import RunRequest, begin_shard
+from operators.settings import Folders
+from operators.shard import RunFolder
+from operators.timings import RunItemOutcome, RunStart
 from tests.operators.backfill.night_setup import (
     MINUTE,
     NOW,
+    SCOPE,
     asset_id,
     begin,
     claimed,
@@ -57,7 +61,12 @@ def test_a_run_gets_what_the_form_of_process_media_takes(media_database, airflow
     fill_archive(media_database, [60])
     tick(night_of(media_database, begin(media_database), airflow, clock))
     (run,) = [run for (dag_id, _), run in airflow.runs.items() if dag_id == "process_media"]
-    assert run["conf"] == {"asset_ids": [asset_id(0)], "stages": ["audio.transcribe"], "device": "auto"}
+    assert run["conf"] == {
+        "asset_ids": [asset_id(0)],
+        "stages": ["audio.transcribe"],
+        "device": "auto",
+        "language": None,
+    }
 
 
 @pytest.mark.parametrize("late", [timedelta(0), timedelta(hours=1)])
@@ -108,16 +117,34 @@ def test_rejected_counts_as_ended_and_what_a_run_did_not_come_to_waits_again(med
     assert rows(media_database, "select returns from backfill_item where outcome is null") == [(1,)]
 
 
+def test_what_vanished_since_it_was_planned_ends_with_its_run(media_database, airflow, clock, tmp_path):
+    fill_archive(media_database, [60] * 2)
+    backfill_id = begin(media_database)
+    night = night_of(media_database, backfill_id, airflow, clock)
+    tick(night)
+    (run_id,) = airflow.posts
+    (tmp_path / "another.mp4").touch()
+    places = Folders({"archive": tmp_path}, tmp_path, tmp_path, {}, tmp_path, tmp_path)
+    folder = RunFolder(tmp_path, "process_media", run_id)
+    asked = RunRequest((), (asset_id(0), asset_id(1)), SCOPE.stages)
+    begin_shard(media_database, places, folder, RunStart("process_media", run_id, {}, NOW, NOW), asked)
+    airflow.end(run_id)
+    assert tick(night).is_over
+    assert read_counts(media_database, backfill_id).rejected == 2
+
+
 def test_after_runs_that_came_to_nothing_it_rests_and_says_so(media_database, airflow, clock):
     fill_archive(media_database, [60] * 3)
     night = night_of(media_database, begin(media_database), airflow, clock)
     tick(night)
     airflow.end(airflow.posts[0], "failed", ended_at=clock.now)
+    night.noted_s = None
     resting = tick(night)
     assert airflow.running() == []
     assert not resting.is_over
     assert "nothing is launched until 22:01:00: the last 1 runs came to none of their files" in resting.told[-1]
     clock.now += timedelta(seconds=61)
+    night.noted_s = None
     assert tick(night).told[-1] != resting.told[-1]
     assert len(airflow.posts) == 2
 

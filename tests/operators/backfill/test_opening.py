@@ -2,16 +2,20 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from unittest.mock import MagicMock
 from zoneinfo import ZoneInfo
 
+import docker
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from operators.backfill import opening
 from operators.backfill.hours import parse_hours
-from operators.backfill.opening import Asked, NightClosed, asked_for, window_for
+from operators.backfill.opening import Asked, NightClosed, asked_for, stage_builds, window_for
 from operators.backfill.scope import BackfillScope
 from operators.errors import ChoiceInvalid
+from stage_contract.vocabulary import Stage
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NIGHTS = parse_hours("22:00-06:00", "mon-sun", "Europe/Berlin")
@@ -54,7 +58,21 @@ def test_until_is_the_next_time_that_clocks_show_it(now, until):
     assert now < closes_at <= now + timedelta(hours=25)
 
 
-@pytest.mark.parametrize("form", [{"order": "random"}, {"asset_ids": ["x"]}, {"until": "late"}])
+@pytest.mark.parametrize("form", [{"order": "random"}, {"asset_ids": ["x"]}, {"until": "late"}, {"language": "German"}])
 def test_a_malformed_form_is_refused_in_words(form):
     with pytest.raises(ChoiceInvalid, match=rf"{next(iter(form))}.* must be"):
         asked_for(form, is_scheduled=False)
+
+
+@pytest.mark.parametrize("language", [None, "de"])
+def test_results_of_the_language_asked_for_are_the_current_ones(monkeypatch, language):
+    asked = []
+
+    def find_build(client, stage, variant, parameters):
+        asked.append((stage, parameters.get("language")))
+        return asked[-1]
+
+    monkeypatch.setattr(opening, "find_build", find_build)
+    stage_builds(MagicMock(docker.APIClient), BackfillScope(language=language))
+    assert {found for stage, found in asked if stage is Stage.TRANSCRIBE} == {language}
+    assert {found for stage, found in asked if stage is not Stage.TRANSCRIBE} == {None}

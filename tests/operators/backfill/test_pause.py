@@ -1,3 +1,5 @@
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from operators.backfill.pause import PauseAction, find_pause, switch_backfills
@@ -19,6 +21,14 @@ def test_a_second_pause_names_the_first_and_changes_nothing(media_database):
     assert "anna" in told
     assert "disks are moved" in told
     assert rows(media_database, "select paused_by from backfill_pause") == [("anna",)]
+
+
+def test_since_when_it_is_paused_is_told_as_clocks_here_show_it(media_database):
+    switch_backfills(media_database, PauseAction.PAUSE, "anna", "disks are moved")
+    ((paused_at,),) = rows(media_database, "select paused_at from backfill_pause")
+    tokyo = ZoneInfo("Asia/Tokyo")
+    told = switch_backfills(media_database, PauseAction.PAUSE, "ben", "me too", tokyo)
+    assert f"since {paused_at.astimezone(tokyo):%Y-%m-%d %H:%M}: disks" in told
 
 
 def test_resuming_what_is_not_paused_says_so(media_database):

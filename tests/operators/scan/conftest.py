@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from operators.scan.scan import ScanReport, ScanRules, scan_archive
+from operators.catalog import Sighting, look_at
+from operators.media_files import Location, Progress
+from operators.scan.scan import HashOrder, ScanReport, ScanRules, scan_archive
 
 OLD_S = 1_700_000_000
 
@@ -35,6 +37,18 @@ class Archive:
 
     def scan(self, *folders: str, rules: ScanRules | None = None, deadline_at: datetime | None = None) -> ScanReport:
         return scan_archive(self.database, self.roots, folders or ["archive"], rules or ScanRules(), deadline_at)
+
+    def hashed_in(self, order: HashOrder, monkeypatch: pytest.MonkeyPatch, *folders: str) -> list[str]:
+        """Scan, and tell which files were hashed, in the order in which that was done."""
+        hashed: list[str] = []
+
+        def look(roots: Mapping[str, Path], location: Location, progress: Progress) -> Sighting:
+            hashed.append(f"{location.root}/{location.path}")
+            return look_at(roots, location, progress)
+
+        monkeypatch.setattr("operators.scan.hashing.look_at", look)
+        scan_archive(self.database, self.roots, folders or ["archive"], ScanRules(), order=order)
+        return hashed
 
     def rows(self, sql: str) -> list[tuple[object, ...]]:
         with self.database.begin() as connection:

@@ -164,7 +164,6 @@ def test_two_scans_at_once_end_as_one_does(archive: Archive) -> None:
 
 def test_progress_can_be_read_while_it_goes_on(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("operators.scan.pulse.SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr("operators.scan.hashing.WRITE_EVERY_S", 0.0)
     for name in names(range(5)):
         archive.write(name)
     seen: list[object] = []

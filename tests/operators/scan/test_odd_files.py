@@ -1,13 +1,16 @@
 """What an archive should not have and does: links that lead out, names that cannot be stored, disks that are away."""
 
+import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from operators.catalog import Sighting, look_at
+from operators.media_files import Location, Progress
 from operators.scan.scan import RootMissing
 from tests.operators.scan.conftest import Archive, counts
 
@@ -78,6 +81,32 @@ def test_odd_names_are_catalogued_as_they_are(archive: Archive, name: str) -> No
     assert counts(archive.scan()) == {"found": 1, "hashed": 1}
     assert counts(archive.scan()) == {"found": 1, "unchanged": 1}
     assert archive.there() == [f"archive/{name}"]
+
+
+def test_the_name_of_a_file_that_goes_away_cannot_write_to_the_terminal(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = archive.write("archive/a\n\x1b[2J\N{RIGHT-TO-LEFT OVERRIDE}.mp4")
+    archive.write("archive/b.mp4")
+
+    def look(roots: Mapping[str, Path], location: Location, progress: Progress) -> Sighting:
+        gone.unlink(missing_ok=True)
+        return look_at(roots, location, progress)
+
+    monkeypatch.setattr("operators.scan.hashing.look_at", look)
+    with caplog.at_level(logging.INFO):
+        archive.scan()
+
+    assert "gone since it was seen: archive/a\\n\\x1b[2J\\u202e.mp4" in [record.message for record in caplog.records]
+
+
+def test_a_root_that_is_not_mounted_and_a_folder_that_is_not_there_are_told_together(archive: Archive) -> None:
+    archive.write("archive/a.mp4")
+    archive.scan()
+    (archive.folder / "tapes").rmdir()
+
+    with pytest.raises(RootMissing, match=r"'tapes' must .*; a folder or file must be there: .* at 'archive/2025'"):
+        archive.scan("archive/a.mp4", "archive/2025", "tapes")
 
 
 def test_names_that_are_not_utf8_are_rejected_and_the_others_go_on(archive: Archive) -> None:

@@ -138,7 +138,8 @@ def test_an_asset_is_resolved_to_a_place_where_it_still_is(archive: Archive) -> 
     (archive.folder / "archive/b.mp4").unlink()
     archive.scan()
 
-    assert resolve(archive.database, [sha256(b"tape")]) == {sha256(b"tape"): Location("archive", "a.mp4")}
+    found = resolve(archive.database, archive.roots, [sha256(b"tape")])
+    assert found == {sha256(b"tape"): Location("archive", "a.mp4")}
 
 
 def test_a_time_stamp_far_in_the_future_does_not_make_a_file_new_each_night(archive: Archive) -> None:
@@ -279,3 +280,23 @@ def test_a_deadline_that_has_passed_ends_the_scan_at_once(archive: Archive) -> N
     assert not report.is_complete
     assert "time was over" in report.message
     assert (report.files_hashed, report.files_vanished, archive.vanished()) == (0, 0, [])
+
+
+def test_folders_that_are_not_there_are_named_after_the_others_were_scanned(archive: Archive) -> None:
+    archive.write("archive/2024/a.mp4")
+
+    with pytest.raises(ChoiceInvalid, match=r"at 'archive/2025', 'tapes/x.mp4'; correct the name; the others were"):
+        archive.scan("archive/2025", "archive/2024", "tapes/x.mp4")
+
+    assert archive.there() == ["archive/2024/a.mp4"]
+    (row,) = archive.rows("select folders, is_complete, message from archive_scan")
+    assert row[:2] == (["archive/2024", "archive/2025", "tapes/x.mp4"], False)
+    assert "'archive/2025'" in str(row[2])
+
+
+def test_when_none_of_several_folders_is_there_nothing_is_scanned(archive: Archive) -> None:
+    archive.write("archive/a.mp4")
+
+    with pytest.raises(ChoiceInvalid, match=r"at 'archive/2024', 'archive/2025'; correct the name$"):
+        archive.scan("archive/2024", "archive/2025")
+    assert archive.rows("select count(*) from archive_scan") == [(0,)]

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from operators.advice import AdviceKind, advise
 from operators.database import transaction
@@ -32,6 +32,7 @@ from tests.operators.benchmark.made import MACHINE, begin_made, made_benchmark, 
 BEGIN = datetime(2026, 1, 5, 22, tzinfo=UTC)
 MODEL = ModelRef(role="whisper", name="whisper-base.en", revision="r", sha256="", licence="MIT")
 FILM_S = 120.0
+LENGTH = text("update media_asset set duration_s = :duration_s where asset_id = :asset_id")
 
 
 def add_attempt(
@@ -52,7 +53,7 @@ def add_attempt(
     with transaction(database) as connection:
         row = {"asset_id": asset_id, "size_bytes": 1, "seen_at": begun}
         connection.execute(query("add_asset"), row)
-        connection.exec_driver_sql(f"update media_asset set duration_s = {FILM_S} where asset_id = '{asset_id}'")
+        connection.execute(LENGTH, {"asset_id": asset_id, "duration_s": FILM_S})
     begin_attempt(database, task, Stage.TRANSCRIBE, begun)
     device = "cpu" if variant is Variant.CPU else "GPU-1"
     describe_attempt(

@@ -57,7 +57,7 @@ def test_a_night_that_is_over_has_figures_and_its_whole_report(media_database: E
     (night,) = nights.past_nights(media_database, 9)
     assert (night.done, night.rejected, night.failed, night.left_over) == (2, 1, 1, 1)
     assert night.media_left_s == 360_000
-    report = nights.told_report(nights.find_night(media_database, backfill_id))
+    report = nights.told_report(nights.find_night(media_database, backfill_id), ZONE)
     assert "2 done, 1 rejected, 1 failed, 1 left" in report[0]
     assert any("tape 0003.mp4" in line for line in report)
     assert nights.open_nights(media_database, NOW, ZONE) == []
