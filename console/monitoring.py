@@ -14,8 +14,9 @@ OFFICIAL_GRAFANA_IMAGE = (
 )
 NO_GRAFANA = "there are no dashboards, all else is started; Prometheus shows metrics and alerts"
 
-# Compose's profiles, and the services of each. Grafana has one of its own, since its image may be missing.
+# Compose's profiles: the services of each, and the image without which it is not in force.
 PROFILES = {"monitoring": ("metrics", "prometheus"), "grafana": ("grafana",)}
+IMAGES = {"monitoring": PROMETHEUS_IMAGE, "grafana": GRAFANA_IMAGE}
 
 
 def ensure_monitoring_images(settings: Settings) -> None:
@@ -45,9 +46,7 @@ def ensure_prometheus_image() -> str:
 
 def profiles(settings: Settings) -> str:
     """Which profiles are in force: the value of `COMPOSE_PROFILES`."""
-    if not settings.is_monitored:
-        return ""
-    return ",".join(profile for profile in PROFILES if profile != "grafana" or image_id(GRAFANA_IMAGE))
+    return ",".join(profile for profile in PROFILES if settings.is_monitored and image_id(IMAGES[profile]))
 
 
 def services(settings: Settings) -> tuple[str, ...]:

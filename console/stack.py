@@ -97,10 +97,15 @@ def down() -> None:
 
 
 def restart() -> None:
-    """Restart Airflow's services, so that changed operators and plugins are read. Running tasks are retried."""
+    """Restart Airflow's services, so that changed operators and plugins are read. Running tasks are retried.
+
+    Those of monitoring that are there are restarted too, and read their files anew.
+    """
     settings = _reckon(load_settings())
+    watching = monitoring.services(settings)
+    there = [state.service for state in service_states(settings, *watching)] if watching else []
     with step("restart Airflow's services"):
-        docker_compose(settings, "restart", *CODE_SERVICES)
+        docker_compose(settings, "restart", *CODE_SERVICES, *there)
         _start_services(settings)
 
 

@@ -113,7 +113,7 @@ class StageWork:
 
 @dataclass(frozen=True)
 class BenchmarkedVariant:
-    """How a variant ran a stage in a benchmark, and its total."""
+    """How a variant ran a stage in a benchmark, and its total. `parameters` are those that are not production's."""
 
     name: str
     outcome: VariantOutcome
@@ -121,7 +121,13 @@ class BenchmarkedVariant:
     build: Variant
     compute_type: str
     batch_size: int
+    parameters: str
     total: Figure
+
+    @property
+    def setting(self) -> tuple[object, ...]:
+        """What sets variants apart: of two with the same, the later benchmark counts."""
+        return self.build, self.compute_type, self.batch_size, self.parameters
 
 
 @dataclass(frozen=True)
@@ -134,9 +140,13 @@ class BenchmarkedStage:
 
 
 def advise(work: Sequence[StageWork], benchmarks: Sequence[BenchmarkedStage]) -> list[Advice]:
-    """All that the figures tell, by stage; what ordinary runs say goes before what benchmarks say."""
+    """All that the figures tell, by stage; what ordinary runs say goes before what benchmarks say.
+
+    `benchmarks` come the latest first: what one says of two settings, an earlier one is not asked again.
+    """
     known = {(one.stage, one.variant): one for one in work if one.assets >= LEAST_ASSETS}
     found: list[Advice] = []
+    told: set[tuple[object, ...]] = set()
     for stage in Stage:
         cpu, gpu = known.get((stage, Variant.CPU)), known.get((stage, Variant.CUDA))
         if cpu and gpu:
@@ -149,7 +159,7 @@ def advise(work: Sequence[StageWork], benchmarks: Sequence[BenchmarkedStage]) ->
             found += _second_process(gpu)
         for benchmark in benchmarks:
             if benchmark.stage is stage:
-                found += _variants(benchmark)
+                found += _variants(benchmark, told)
     return found
 
 
@@ -247,15 +257,17 @@ def _second_process(gpu: StageWork) -> list[Advice]:
     return [_ordinary(AdviceKind.TRY, gpu.stage, text, figures, gpu.assets)]
 
 
-def _variants(benchmark: BenchmarkedStage) -> list[Advice]:
-    """What a benchmark's variants say against their reference."""
+def _variants(benchmark: BenchmarkedStage, told: set[tuple[object, ...]]) -> list[Advice]:
+    """What a benchmark's variants say against their reference; `told` are the pairs of settings that are done with."""
     reference, *others = benchmark.variants
     found = []
     for other in others:
         gain = speed_up(reference.total, other.total)
         n = min(reference.total.n, other.total.n)
-        if gain is None or n < LEAST_ROUNDS:
+        pair = (benchmark.stage, reference.setting, other.setting)
+        if gain is None or n < LEAST_ROUNDS or pair in told:
             continue
+        told.add(pair)
         totals = ", ".join(f"{one.name} {_figure(one.total)}" for one in (reference, other))
         figures = [f"{totals}: {gain:.2f} times as fast"]
         changed = _changed(reference, other)
@@ -281,6 +293,8 @@ def _changed(reference: BenchmarkedVariant, other: BenchmarkedVariant) -> str:
         parts.append(f"compute type {other.compute_type}")
     if other.batch_size != reference.batch_size:
         parts.append(f"batch {other.batch_size}")
+    if other.parameters != reference.parameters:
+        parts.append(other.parameters or "production's parameters")
     return " with ".join(parts) or other.name
 
 

@@ -1822,7 +1822,7 @@ cross join lateral (
             dag_id, run_id, task_id, map_index, try_number, stage, variant, device, compute_type, models, items_done,
             started_at, lease_id
         from stage_attempt
-        where stage = kind.stage and variant = kind.variant and outcome = 'done' and container_id is not null
+        where stage = kind.stage and variant = kind.variant and outcome = 'done'
         order by started_at desc
         limit :attempts
     ) as latest
@@ -1894,8 +1894,8 @@ ranked as (
 )
 select
     part, phase, variant, occurrences::bigint,
-    power(1.05::double precision, min(duration_bucket) filter (where up_to >= 0.5 * occurrences) + 0.5) as median_s,
-    power(1.05::double precision, min(duration_bucket) filter (where up_to >= 0.95 * occurrences) + 0.5) as p95_s
+    power(1.1::double precision, min(duration_bucket) filter (where up_to >= 0.5 * occurrences) + 0.5) as median_s,
+    power(1.1::double precision, min(duration_bucket) filter (where up_to >= 0.95 * occurrences) + 0.5) as p95_s
 from ranked
 group by part, phase, variant, occurrences;
 
@@ -2367,7 +2367,7 @@ cross join lateral (
 order by s.started_at desc, s.dag_id, s.run_id;
 
 -- name: list_phase_percentiles
--- From the counts by duration. A percentile is the mean of the bucket in which it lies, of buckets 5 % wide.
+-- From the counts by duration. A percentile is the mean of the bucket in which it lies, of buckets 10 % wide.
 with
 counted as (
     select
@@ -2392,7 +2392,7 @@ select
     min(mean_s) filter (where reached >= 0.99 * n) as p99_s
 from summed
 group by part, phase, variant, device, model_names, compute_type, n, sum_s
-order by part, sum_s desc, phase, variant, device, model_names, compute_type
+order by part, sum(sum_s) over (partition by part, phase) desc, phase, variant, device, model_names, compute_type
 limit :limit;
 
 -- name: list_stage_nights
@@ -2407,32 +2407,32 @@ group by 1, 2, 3
 order by 1, 2, 3;
 
 -- name: list_slowest_assets
--- Of runs that began in a time. By their work, or by their work per second of media.
+-- Of runs that began in a time. By their work, or by their work per second of media. An asset may lie at several places of
+-- a run: that is seen to where few are left.
 with
-spent as (
-    select distinct r.dag_id, r.run_id, i.asset_id, i.work_s
+first_places as (
+    select
+        i.dag_id, i.run_id, i.asset_id, i.root || '/' || i.path as name, i.work_s, m.duration_s as media_s,
+        i.work_s / nullif(m.duration_s, 0) as ratio,
+        case when cast(:by_ratio as boolean) then i.work_s / nullif(m.duration_s, 0) else i.work_s end as rank
     from processing_run as r
     join run_item as i using (dag_id, run_id)
+    join media_asset as m using (asset_id)
     where r.started_at >= :since and r.started_at < :until and i.work_s > 0
+    order by rank desc nulls last
+    limit 4 * cast(:limit as integer)
 ),
 slowest as (
-    select s.*, m.duration_s as media_s, s.work_s / nullif(m.duration_s, 0) as ratio
-    from spent as s
-    join media_asset as m using (asset_id)
-    order by
-        case when cast(:by_ratio as boolean) then s.work_s / nullif(m.duration_s, 0) else s.work_s end desc nulls last,
-        s.asset_id, s.run_id
+    select dag_id, run_id, asset_id, min(name) as name, work_s, media_s, ratio, rank
+    from first_places
+    group by dag_id, run_id, asset_id, work_s, media_s, ratio, rank
+    order by rank desc nulls last, asset_id, run_id
     limit :limit
 )
-select s.*, place.name, longest.part, longest.phase, longest.duration_s as longest_s
+select
+    s.dag_id, s.run_id, s.asset_id, s.work_s, s.media_s, s.ratio, s.name,
+    longest.part, longest.phase, longest.duration_s as longest_s
 from slowest as s
-left join lateral (
-    select i.root || '/' || i.path as name
-    from run_item as i
-    where (i.dag_id, i.run_id, i.asset_id) = (s.dag_id, s.run_id, s.asset_id)
-    order by i.root, i.path
-    limit 1
-) as place on true
 left join lateral (
     select p.part, p.phase, p.duration_s
     from phase_report as p
@@ -2440,7 +2440,7 @@ left join lateral (
     order by p.duration_s desc
     limit 1
 ) as longest on true
-order by case when cast(:by_ratio as boolean) then s.ratio else s.work_s end desc nulls last, s.asset_id, s.run_id;
+order by s.rank desc nulls last, s.asset_id, s.run_id;
 
 -- name: list_lanes
 -- The attempts of a run, or of one task in it, with the time from their first phase to their last.

@@ -2,8 +2,8 @@
 ## What it does
 
 Takes the same media through several variants of the stages, in turns, and says which is faster, by how much, and
-whether the outputs still agree. A variant is a set of stages with a device (`cpu`, `cuda`), a compute type and a batch
-size; models are those of the images, which hold one for each role.
+whether the outputs still agree. A variant is a set of stages with a device (`cpu`, `cuda`), a compute type, a batch
+size and parameters; models are those of the images, which hold one for each role.
 
 `find_assets` finds the media. `measure` runs real stage containers, one at a time, with the image, limits and mounts of
 production: first what the stages read, then a round to warm up, then the rounds that count. Each round begins

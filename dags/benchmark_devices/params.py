@@ -50,11 +50,13 @@ def benchmark_params() -> dict[str, Param]:
                     "device": {"type": "string", "enum": [variant.value for variant in Variant]},
                     "compute_type": {"type": ["string", "null"]},
                     "batch_size": {"type": ["integer", "null"], "minimum": 1},
+                    "parameters": {"type": "object"},
                 },
             },
             title="Variants",
-            description="What to measure: name, stages, device (“cpu”, “cuda”), compute_type and batch_size; what is "
-            "left out is as in production. The first variant of a stage is the reference of the others.",
+            description="What to measure: name, stages, device (“cpu”, “cuda”), compute_type, batch_size, and "
+            "parameters by stage, such as {“audio.transcribe”: {“beam_size”: 1}}; what is left out is as in "
+            "production. The first variant of a stage is the reference of the others.",
         ),
         "repeats": Param(
             5,

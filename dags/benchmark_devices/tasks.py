@@ -53,7 +53,8 @@ def compare() -> str:
 
     Fails when something is slower than the baseline by more than the spread, after all is recorded.
     """
-    key = task_key(get_current_context())
+    context = get_current_context()
+    key = task_key(context)
     folder = BenchmarkFolder(RunFolder(folders().work, key.dag_id, key.run_id))
     try:
         found = conclude(connect(), folder, key.dag_id, key.run_id)
@@ -63,5 +64,7 @@ def compare() -> str:
     text = write_markdown(found.header, found.measured)
     log.info("%s", text)
     if found.regressions:
+        # The exception keeps Airflow from storing what is returned.
+        context["ti"].xcom_push(key="return_value", value=text)
         raise AirflowFailException(f"{found.header.message}; the whole report is in {folder.path}")
     return text

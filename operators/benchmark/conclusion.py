@@ -12,7 +12,7 @@ from operators.benchmark import checks, store
 from operators.benchmark.checks import Check
 from operators.benchmark.environment import Machine
 from operators.benchmark.figures import LEAST_ROUNDS, Regression, Timing, find_regressions, summarize
-from operators.benchmark.plan import BenchmarkPlan, Step, steps
+from operators.benchmark.plan import BenchmarkPlan, Step, VariantChoice, steps
 from operators.benchmark.records import BenchmarkFolder, StepRecord
 from operators.benchmark.store import BenchmarkOutcome, Build, Header, Measured, Medium, VariantEnd, VariantOutcome
 from operators.database import Database
@@ -228,7 +228,7 @@ def _variant_end(
 ) -> VariantEnd:
     variant = plan.variants[place]
     own = [record for record in records if record.variant == place]
-    builds = {record.stage: _build(record) for record in own}
+    builds = {record.stage: _build(record, variant) for record in own}
     failures = {record.stage: record.failure for record in own if record.failure}
     # A stage without a record: one before it failed, and left nothing to read.
     absent = [stage for stage in variant.stages if stage not in builds]
@@ -241,7 +241,7 @@ def _variant_end(
     return VariantEnd(variant.name, outcome, wrong, tuple(builds.values()))
 
 
-def _build(record: StepRecord) -> Build:
+def _build(record: StepRecord, variant: VariantChoice) -> Build:
     return Build(
         stage=record.stage,
         build=record.build,
@@ -251,6 +251,7 @@ def _build(record: StepRecord) -> Build:
         image=record.image,
         image_digest=record.image_digest,
         models=tuple(model.name for model in record.models),
+        parameters=variant.parameters.get(record.stage, {}),
     )
 
 

@@ -191,7 +191,7 @@ class MeasureOperator(BaseOperator):
             need_mib=hold.need_mib,
             compute_type=chosen.compute_type,
             batch_size=chosen.batch_size,
-            parameters=bench.plan.parameters(step.stage),
+            parameters=bench.plan.parameters(step.stage, step.variant),
             submitted_at=datetime.now(UTC),
             items=items,
         )

@@ -36,7 +36,8 @@ COMPUTE_TYPES: dict[tuple[Stage, Variant], tuple[str, ...]] = {
 class VariantChoice(BaseModel):
     """One way to run stages. Without a compute type or batch size, each stage takes its own.
 
-    A stage that `device` has no build for runs on the CPU, as it does in production.
+    `parameters` are those of stages that differ from production's, see `stage_contract.parameters`. A stage that
+    `device` has no build for runs on the CPU, as it does in production.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +47,7 @@ class VariantChoice(BaseModel):
     device: Variant = Variant.CPU
     compute_type: str | None = None
     batch_size: Annotated[int, Field(ge=1, le=256)] | None = None
+    parameters: dict[Stage, dict[str, JsonValue]] = {}
 
 
 class BenchmarkPlan(BaseModel):
@@ -68,9 +70,11 @@ class BenchmarkPlan(BaseModel):
         """Those that any variant has."""
         return tuple(stage for stage in MEASURED_STAGES if any(stage in one.stages for one in self.variants))
 
-    def parameters(self, stage: Stage) -> dict[str, JsonValue]:
-        """What the stage is asked for besides."""
-        return full_parameters(stage, {"language": self.language} if stage is Stage.TRANSCRIBE else {})
+    def parameters(self, stage: Stage, variant: int | None) -> dict[str, JsonValue]:
+        """What the stage is asked for besides, on a variant or to prepare (none)."""
+        spoken: dict[str, JsonValue] = {"language": self.language} if stage is Stage.TRANSCRIBE else {}
+        own = {} if variant is None else self.variants[variant].parameters.get(stage, {})
+        return full_parameters(stage, spoken | own)
 
     def reference(self, stage: Stage) -> int:
         """The variant that the others are held against, by its place."""
@@ -113,8 +117,8 @@ def read_plan(params: Mapping[str, JsonValue], run_id: str) -> BenchmarkPlan:
         variants = tuple(VariantChoice.model_validate_json(json.dumps(one)) for one in given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ChoiceInvalid(f"{place} of a variant is invalid: {first['msg']}; found {first['input']!r}") from error
+        where = ".".join(map(str, first["loc"]))
+        raise ChoiceInvalid(f"{where} of a variant is invalid: {first['msg']}; found {first['input']!r}") from error
     names = [one.name for one in variants]
     if len(set(names)) < len(names):
         raise ChoiceInvalid(f"each variant must have a name of its own: they are {', '.join(names)}")
@@ -128,10 +132,22 @@ def read_plan(params: Mapping[str, JsonValue], run_id: str) -> BenchmarkPlan:
         language=str(params["language"]) if params.get("language") else None,
         baseline=str(params["baseline"]) if params.get("baseline") else None,
     )
-    for variant in plan.variants:
+    for place, variant in enumerate(plan.variants):
         for stage in variant.stages:
             setting(variant, stage)
+            _check_parameters(plan, place, stage)
     return plan
+
+
+def _check_parameters(plan: BenchmarkPlan, place: int, stage: Stage) -> None:
+    try:
+        plan.parameters(stage, place)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ChoiceInvalid(
+            f"parameters of {stage} must be its own: {plan.variants[place].name}: {'.'.join(map(str, first['loc']))}: "
+            f"{first['msg']}"
+        ) from error
 
 
 def refuse_absent_gpu(plan: BenchmarkPlan, gpus: GpuConfiguration) -> None:

@@ -1,5 +1,6 @@
 """What a benchmark leaves in its folder: one file for each container, and what was made of the media."""
 
+import shutil
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -63,8 +64,9 @@ class BenchmarkFolder:
 
     def forget(self) -> None:
         """Before a run goes anew: what was measured before does not count."""
-        for file in self._steps.glob("*.json"):
-            file.unlink()
+        shutil.rmtree(self._steps, ignore_errors=True)
+        # Nothing refers to these any more; what cannot be deleted does no harm.
+        shutil.rmtree(self.results, ignore_errors=True)
 
     def write_step(self, step: Step, record: StepRecord) -> None:
         """Keep what a container did; a retry goes on after it."""

@@ -181,12 +181,12 @@ def _variants(variants: Sequence[VariantEnd]) -> list[str]:
     rows = [
         (
             *(variant.name, build.stage, build.build, build.compute_type, build.batch_size, build.device),
-            *(", ".join(build.models), build.image_digest[:19], variant.outcome),
+            *(build.told_parameters, ", ".join(build.models), build.image_digest[:19], variant.outcome),
         )
         for variant in variants
         for build in variant.builds
     ]
-    head = ("variant", "stage", "build", "compute type", "batch", "device", "models", "image", "outcome")
+    head = ("variant", "stage", "build", "compute type", "batch", "device", "parameters", "models", "image", "outcome")
     return _table(head, rows)
 
 

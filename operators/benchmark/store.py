@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import JsonValue, TypeAdapter
 from sqlalchemy import Connection
 
 from operators.benchmark.checks import Check
@@ -46,7 +46,8 @@ class Medium:
 
 @dataclass(frozen=True)
 class Build:
-    """How a variant ran a stage. `models` are names; `device` is `cpu` or a GPU's UUID."""
+    """How a variant ran a stage. `models` are names; `device` is `cpu` or a GPU's UUID; `parameters` differ from
+    production's."""
 
     stage: Stage
     build: Variant
@@ -56,6 +57,12 @@ class Build:
     image: str
     image_digest: str
     models: tuple[str, ...]
+    parameters: dict[str, JsonValue] = field(default_factory=dict)
+
+    @property
+    def told_parameters(self) -> str:
+        """Those that are not production's, as `name value`."""
+        return ", ".join(f"{name} {value}" for name, value in self.parameters.items())
 
 
 @dataclass(frozen=True)

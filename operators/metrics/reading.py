@@ -134,7 +134,7 @@ def read_media(engine: Engine, gpus: GpuConfiguration, deadline_s: float) -> Rea
             waiting=waiting,
             backfills=tuple(read_progress(connection, number, now) for number in open_backfills(connection)),
             is_paused=find_pause(connection) is not None,
-            parked=connection.execute(query("count_parked")).scalar_one(),
+            parked=connection.execute(query("count_failures")).one().parked,
             read_s=time.monotonic() - started_s,
         )
 

@@ -17,7 +17,7 @@ from operators.routing import has_gpu_build
 from stage_contract.vocabulary import Stage, Variant
 
 ATTEMPTS = 200
-ASSETS = 500
+ASSETS = 200
 """Of each stage and variant the latest attempts count, back to so many and to so many assets: the page stays quick,
 and tells of the models that run now."""
 
@@ -132,15 +132,12 @@ def list_benchmarks(database: Database, limit: int, offset: int = 0) -> list[Lis
 
 
 def benchmarked_stages(database: Database) -> list[BenchmarkedStage]:
-    """The stages of the latest benchmarks with more than one variant, for the advisor. The last of each set of
-    variants counts."""
-    found: dict[tuple[Stage, tuple[str, ...]], BenchmarkedStage] = {}
+    """The stages of the latest benchmarks with more than one variant, for the advisor; the latest first."""
+    found: list[BenchmarkedStage] = []
     for listed in list_benchmarks(database, ADVISING_BENCHMARKS):
-        if listed.header.finished_at is None:
-            continue
-        for one in stages_of(listed.header, store.read_summary(database, listed.header.benchmark_id)):
-            found.setdefault((one.stage, tuple(variant.name for variant in one.variants)), one)
-    return list(found.values())
+        if listed.header.finished_at is not None:
+            found += stages_of(listed.header, store.read_summary(database, listed.header.benchmark_id))
+    return found
 
 
 def stages_of(header: Header, measured: Measured) -> list[BenchmarkedStage]:
@@ -157,7 +154,7 @@ def stages_of(header: Header, measured: Measured) -> list[BenchmarkedStage]:
             variants.append(
                 BenchmarkedVariant(
                     *(end.name, end.outcome, end.message, build.build, build.compute_type, build.batch_size),
-                    totals[column.variant],
+                    *(build.told_parameters, totals[column.variant]),
                 )
             )
         stages.append(BenchmarkedStage(header.name, table.stage, tuple(variants)))

@@ -32,7 +32,7 @@ class Playback:
 def playback(probe: ProbeOutput | None) -> Playback:
     """How a browser plays what was probed."""
     if probe is None:
-        return _none("it was not probed yet")
+        return _none("it is not known what it holds")
     picture = next((stream for stream in probe.video if not stream.is_cover), None)
     sound = probe.audio[0].codec if probe.audio else None
     if probe.container in TYPES:

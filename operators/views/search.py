@@ -22,7 +22,7 @@ from operators.views.excerpts import Part, beginning, ending, mark_span, one_lin
 CANDIDATES = 5_000
 """Hits of each kind that are ranked. Words that are in more utterances tell assets apart by nothing."""
 
-TIMEOUT = "4s"
+TIMEOUT = "10s"
 NEAR_S = 10.0
 """How long ago an utterance may have ended to count as spoken with a picture."""
 
@@ -211,18 +211,16 @@ def _find_hits(
         "stop": stop,
     }
     found: dict[str, list[Hit]] = defaultdict(list)
-    for kind, read in (
-        (Kind.SPEECH, _speech),
-        (Kind.OBJECTS, _objects),
-        (Kind.NAMES, _names),
-        (Kind.SCREEN, _screen),
+    for kind, name, read in (
+        (Kind.SPEECH, "search_speech", _speech),
+        (Kind.OBJECTS, "search_objects", _objects),
+        (Kind.NAMES, "search_names", _names),
+        (Kind.SCREEN, "search_screen", _screen),
     ):
         assets = [asset_id for asset_id, of_kind in counts.items() if kind in of_kind]
         if not assets or (kind is Kind.OBJECTS and not labels) or (kind is Kind.NAMES and not wish.name):
             continue
-        statement = query(f"search_{kind}")
-        names = statement.compile().params
-        rows = connection.execute(statement, {k: v for k, v in {**asked, "assets": assets}.items() if k in names})
+        rows = connection.execute(query(name), {**asked, "assets": assets})
         for asset_id, hit in read(rows.all(), start, stop):
             found[asset_id].append(hit)
     for of_asset in found.values():
@@ -239,13 +237,16 @@ def _speech(rows: Sequence[Any], start: str, stop: str) -> Iterable[tuple[str, H
 def _screen(rows: Sequence[Any], start: str, stop: str) -> Iterable[tuple[str, Hit]]:
     for row in rows:
         note = f"in {row.frames} frame{'s' * (row.frames > 1)}"
-        yield row.asset_id, Hit(Kind.SCREEN, row.time_s, shorten(_marked(row, start, stop)), note, ending(row.around))
+        yield (
+            row.asset_id,
+            Hit(Kind.SCREEN, row.time_s, shorten(_marked(row, start, stop)), note, after=_said(row.around)),
+        )
 
 
 def _objects(rows: Sequence[Any], start: str, stop: str) -> Iterable[tuple[str, Hit]]:
     for row in rows:
         parts = (Part(one_line(row.label), True),)
-        yield row.asset_id, Hit(Kind.OBJECTS, row.time_s, parts, f"{row.confidence:.0%} sure", ending(row.around))
+        yield row.asset_id, Hit(Kind.OBJECTS, row.time_s, parts, f"{row.confidence:.0%} sure", after=_said(row.around))
 
 
 def _names(rows: Sequence[Any], start: str, stop: str) -> Iterable[tuple[str, Hit]]:
@@ -255,6 +256,10 @@ def _names(rows: Sequence[Any], start: str, stop: str) -> Iterable[tuple[str, Hi
             row.asset_id,
             Hit(Kind.NAMES, row.start_s, parts, one_line(row.label), ending(row.before), beginning(row.after)),
         )
+
+
+def _said(around: str | None) -> str:
+    return f"\N{LEFT DOUBLE QUOTATION MARK}{beginning(around)}\N{RIGHT DOUBLE QUOTATION MARK}" if around else ""
 
 
 def _marked(row: Any, start: str, stop: str) -> tuple[Part, ...]:

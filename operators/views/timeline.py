@@ -194,9 +194,7 @@ def draw(axis: Axis, lanes: Sequence[Lane], bars: Iterable[Bar]) -> Timeline:
         rows = 1 + max((row for row, _, _ in placed), default=0)
         height = LABEL_UNITS + rows * ROW_UNITS
         x = axis.x(lane.begins_at)
-        drawn_bars = tuple(
-            _draw_bar(axis, bar, look, y + LABEL_UNITS + row * ROW_UNITS) for row, look, bar in placed
-        )
+        drawn_bars = tuple(_draw_bar(axis, bar, look, y + LABEL_UNITS + row * ROW_UNITS) for row, look, bar in placed)
         drawn.append(DrawnLane(lane, y, height, x, max(SMALLEST_UNITS, axis.x(lane.ends_at) - x), drawn_bars))
         y += height + LANE_GAP_UNITS
     return Timeline(axis, tuple(_ticks(axis)), tuple(drawn), y)

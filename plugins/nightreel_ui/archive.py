@@ -63,6 +63,8 @@ router = APIRouter(prefix=PATH, dependencies=[MAY_SEE])
 
 Text = Annotated[str, Query(alias="q", max_length=LONGEST_SEARCH)]
 In = Annotated[Kind, Query(alias="in")]
+Language = Annotated[str, Query(max_length=40)]
+Folder = Annotated[str, Query(max_length=1_000)]
 PageNumber = Annotated[int, Query(alias="page", ge=1, le=1_000)]
 Seconds = Annotated[float | None, Query(alias="t", ge=0, le=1e7, allow_inf_nan=False)]
 
@@ -89,8 +91,8 @@ def search_archive(
     database: MediaDatabase,
     text: Text = "",
     kind: In = Kind.EVERYTHING,
-    language: Annotated[str, Query(max_length=40)] = "",
-    folder: Annotated[str, Query(max_length=1_000)] = "",
+    language: Language = "",
+    folder: Folder = "",
     number: PageNumber = 1,
 ) -> HTMLResponse:
     """The search box, and what was found; without a search the newest assets."""
@@ -100,7 +102,7 @@ def search_archive(
         "kinds": KINDS,
         "languages": search.list_languages(database),
         "roots": search.list_roots(database),
-        "query": {"q": wish.text, "in": kind.value, "language": language, "folder": wish.folder or ""},
+        "query": _query(wish),
     }
     if not wish.text or kind is Kind.OBJECTS:
         context["labels"] = search.list_labels(database)
@@ -123,15 +125,17 @@ def show_asset(
     time_s: Seconds = None,
     text: Text = "",
     kind: In = Kind.EVERYTHING,
+    language: Language = "",
+    folder: Folder = "",
     number: Annotated[int | None, Query(alias="lines", ge=1, le=1_000)] = None,
 ) -> HTMLResponse:
-    """All about one asset; the player and the transcript stand at `t`."""
+    """All about one asset; the player and the transcript stand at `t`. The search is the one that led here."""
     asset = assets.read_asset(database, asset_id)
     if asset is None:
         raise HTTPException(404, "the catalog has no such asset; search for it in the archive")
     number = number or assets.utterances_before(database, asset_id, time_s or 0) // LINES + 1
     lines, place = cut(assets.read_utterances(database, asset_id, LINES + 1, offset(number, LINES)), number, LINES)
-    wish = Wish(text.strip(), kind)
+    wish = Wish(text.strip(), kind, language or None, folder.strip() or None)
     context = {
         "asset": asset,
         "time_s": time_s or 0,
@@ -139,7 +143,7 @@ def show_asset(
         "place": place,
         "wish": wish,
         "kinds": KINDS,
-        "query": {"q": wish.text, "in": kind.value} if wish.text else {},
+        "query": _query(wish) if wish.text else {},
         "airflow": airflow_base(request),
         "here": f"{request.scope.get('root_path', '')}{PATH}/asset/{asset_id}",
     }
@@ -172,6 +176,12 @@ def give_file(
         return OpenFileResponse(file, INLINE[name], FOR_GOOD)
     places = assets.read_places(database, asset_id)
     return OpenFileResponse(file, "application/octet-stream", FOR_GOOD, _file_name(places, asset_id, name))
+
+
+def _query(wish: Wish) -> dict[str, str]:
+    """The search as a part of an address."""
+    given = {"q": wish.text, "in": wish.kind.value, "language": wish.language, "folder": wish.folder}
+    return {name: value for name, value in given.items() if value}
 
 
 def _found(request: Request, database: MediaDatabase, wish: Wish, number: int) -> dict[str, Any]:

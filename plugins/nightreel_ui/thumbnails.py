@@ -37,7 +37,7 @@ def thumbnail_of(request: Request, asset_id: str, sheet: Sheet | None, time_s: f
     if sheet is None or tile is None:
         return None
     try:
-        box = tile_box(tile.number, sheet.frame_count, *_sheet_size(asset_id, sheet.fingerprint))
+        box = tile_box(tile.number, sheet.frame_count, *sheet_size(asset_id, sheet.fingerprint))
     except SheetMissing:
         return None
     base = request.scope.get("root_path", "")
@@ -46,8 +46,12 @@ def thumbnail_of(request: Request, asset_id: str, sheet: Sheet | None, time_s: f
 
 
 @lru_cache(maxsize=1_000)
-def _sheet_size(asset_id: str, fingerprint: str) -> tuple[int, int]:
-    # A result does not change, so a size is kept; one that is missing may come back, and raises are not kept.
+def sheet_size(asset_id: str, fingerprint: str) -> tuple[int, int]:
+    """Width and height of a contact sheet, in pixels. It is kept, for a result does not change; a failure is not.
+
+    Raises:
+        SheetMissing: there is no such file, or it is no picture.
+    """
     file = open_below(result_dir(settings.RESULTS_MOUNT, asset_id, Stage.ANALYZE, fingerprint), CONTACT_SHEET_FILE)
     if file is None:
         raise SheetMissing(f"{CONTACT_SHEET_FILE} must be in the result {fingerprint} of {asset_id}: it is not")

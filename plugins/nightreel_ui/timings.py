@@ -19,6 +19,8 @@ from nightreel_ui.paging import ROWS, cut, offset
 from nightreel_ui.timing_charts import chart_nights, draw_stages
 from operators.timings import RunOutcome
 from operators.views.timings import (
+    MOST_LANES,
+    MOST_SERIES,
     TASK_ATTEMPTS,
     RunFilter,
     Scope,
@@ -93,6 +95,7 @@ def list_runs(
         "is_filtered": any(asked.values()),
         "dags": read_dags(database),
         "outcomes": list(RunOutcome),
+        "airflow": airflow_base(request),
     }
     return page(request, "timings.html", context)
 
@@ -111,6 +114,8 @@ def show_nights(
         "most_nights": MOST_NIGHTS,
         "asked": {"from": nights.first.isoformat(), "to": nights.last.isoformat()},
         "parts": [(part, list(alike)) for part, alike in groupby(series, key=lambda one: one.part)],
+        "most_series": MOST_SERIES,
+        "is_all_series": len(series) < MOST_SERIES,
         "chart": chart_nights(by_stage, nights.first, nights.last),
         "stages": draw_stages(by_stage, nights.first, nights.last),
         "by_ratio": slowest == "ratio",
@@ -138,7 +143,7 @@ def show_task_instance(
     map_index: Text = "-1",
     number: PageNumber = 1,
 ) -> HTMLResponse:
-    """The tries of one task of a run. For a task that is not mapped Airflow leaves `map_index` as it stands in the link."""
+    """The tries of one task of a run. Of a task that is not mapped, Airflow leaves `map_index` as the link has it."""
     index = int(map_index) if map_index.isdecimal() else -1
     query = {"run_id": run_id, "task_id": task_id, "map_index": str(index)}
     return _show_scope(request, database, Scope(dag_id, run_id, task_id, index), query, number)
@@ -149,9 +154,7 @@ def show_task(
     request: Request, database: MediaDatabase, dag_id: str, task_id: str, number: PageNumber = 1
 ) -> HTMLResponse:
     """A task over the last runs."""
-    attempts, place = cut(
-        read_task_attempts(database, dag_id, task_id, offset(number, RUNS), RUNS + 1), number, RUNS
-    )
+    attempts, place = cut(read_task_attempts(database, dag_id, task_id, offset(number, RUNS), RUNS + 1), number, RUNS)
     context = {
         "embedded": True,
         "dag_id": dag_id,
@@ -176,6 +179,7 @@ def _show_scope(
         "query": query,
         "run": runs[0] if runs else None,
         "timeline": read_timeline(database, scope),
+        "most_lanes": MOST_LANES,
         "phases": phases,
         "place": place,
         "rows": ROWS,

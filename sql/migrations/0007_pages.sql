@@ -21,13 +21,13 @@ select
     array_to_string(array(select model ->> 'name' from jsonb_array_elements(a.models) as model order by 1), '+')
         as model_names,
     ((p.started_at at time zone 'UTC') - interval '12 hours')::date as night,
-    floor(ln(greatest(p.duration_s, 0.001)) / ln(1.05::double precision))::integer as duration_bucket
+    floor(ln(greatest(p.duration_s, 0.001)) / ln(1.1::double precision))::integer as duration_bucket
 from phase_timing as p
 join stage_attempt as a using (dag_id, run_id, task_id, map_index, try_number);
 comment on column phase_report.part is 'The stage, or the task where there is none.';
 comment on column phase_report.model_names is 'Names of the models that took part, in alphabetical order, joined by "+".';
 comment on column phase_report.night is 'The date on which it began, where days begin at noon, UTC.';
-comment on column phase_report.duration_bucket is 'b: the phase took from 1.05^b to 1.05^(b+1) seconds; shorter ones than a millisecond are with it.';
+comment on column phase_report.duration_bucket is 'b: the phase took from 1.1^b to 1.1^(b+1) seconds; shorter ones than a millisecond are with it.';
 
 create table phase_count (
     night date not null,
@@ -42,7 +42,7 @@ create table phase_count (
     total_s double precision not null check (total_s >= 0),
     unique nulls not distinct (night, part, phase, variant, device, model_names, compute_type, duration_bucket)
 );
-comment on table phase_count is 'How often phases that ended in order took how long: the columns of phase_report, counted as phases are recorded. Percentiles are read from it, at most 5 % off.';
+comment on table phase_count is 'How often phases that ended in order took how long: the columns of phase_report, counted as phases are recorded. Percentiles are read from it, at most 10 % off, at most 5 % by a bucket''s middle.';
 comment on column phase_count.variant is 'Like the columns after it, as it was known when the phase was recorded.';
 
 insert into phase_count (

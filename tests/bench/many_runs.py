@@ -1,23 +1,12 @@
-"""Fills the database with the timings of many nights: assets, runs, attempts, phases, as stages leave them.
+"""Fills a database with the timings of many nights: assets, runs, attempts, phases, as stages leave them.
 
-    python -m tests.bench.many_runs
-
-makes 10,000 assets and 1,000,000 phases in a database of its own and prints how long each query of the pages on
-timings takes there. Needs Docker or NIGHTREEL_TEST_DSN, for a Postgres. Tests and other benchmarks call `fill_runs`.
+`tests.bench.page_speed` asks for the pages there.
 """
 
-import argparse
-import sys
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, text
-
-from operators.migrate import migrate
-from tests.bench.timing_queries import explain_all
-from tests.postgres import made_database, serving
 
 ASSETS_A_RUN = 20
 LAST_NIGHT = datetime(2026, 11, 20, 22, tzinfo=UTC)
@@ -96,7 +85,8 @@ with
 part (step, task, stage, phase, is_of_item, fixed_s, per_media_s) as (values {PLAN}),
 run as (
     select n, 'shard ' || lpad(n::text, 6, '0') as run_id, n % 2 = 0 as is_cuda,
-        cast(:last as timestamptz) - (n % :nights) * interval '1 day' + (n / :nights) * interval '14 minutes' as began_at
+        cast(:last as timestamptz) - (n % :nights) * interval '1 day' + (n / :nights) * interval '14 minutes'
+            as began_at
     from generate_series(0, :runs - 1) as n
 ),
 timed as (
@@ -109,7 +99,7 @@ timed as (
         end as task_id,
         (p.fixed_s + p.per_media_s * coalesce(item.duration_s, 0) * case when r.is_cuda then 0.2 else 1 end)
             * (0.7 + 0.6 * random()) as duration_s,
-        random() < 0.003 as is_failed
+        random() < 0.0005 as is_failed
     from run as r
     cross join part as p
     join lateral (
@@ -128,7 +118,7 @@ select
     row_number() over (partition by run_id, step order by k, phase) - 1 as sequence,
     sum(duration_s) over (partition by run_id order by step, k, phase) as ended_s
 from timed;
-"""
+"""  # noqa: S608 - made of what stands here
 MAKE_RUNS = """
 insert into processing_run (dag_id, run_id, parameters, queued_at, started_at, finished_at, outcome, covered_s)
 select
@@ -223,18 +213,20 @@ where (i.dag_id, i.run_id, i.asset_id) = (spent.dag_id, spent.run_id, spent.asse
 """
 
 
-def fill_runs(database: Engine, extent: Extent, last_night: datetime = LAST_NIGHT, dag_id: str = "process_media") -> int:
+def fill_runs(
+    database: Engine, extent: Extent, last_night: datetime = LAST_NIGHT, dag_id: str = "process_media"
+) -> int:
     """Make assets and the runs that took them, the same each time. `last_night` is when the last one opens.
 
-    Assets are named after numbers, `archive/<n/100>/film <n>.mp4`, and shared with other generators that do so; a DAG's
-    runs are made once. Returns the number of phases.
+    Asset n, from 1, lies at `archive/<n/100>/film <n>.mp4`; its id is the SHA-256 of `asset <n>`. Those that are there
+    stay as they are. Runs can be made once. Returns the number of phases.
     """
     values = {
         "assets": extent.assets,
         "runs": extent.runs,
         "nights": extent.nights,
         "last": last_night,
-        "dag_id": dag_id,
+        "dag_id": "process_media",
     }
     with database.begin() as connection:
         connection.execute(text("select setseed(0.5)"))
@@ -252,22 +244,3 @@ def _run(connection: Connection, statements: str, values: dict[str, object]) -> 
     for statement in statements.split(";\n"):
         if statement.strip():
             connection.execute(text(statement), values)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Fill a database and explain the queries there. Returns 1 when one takes a second or more."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=Extent.runs)
-    parser.add_argument("--assets", type=int, default=Extent.assets)
-    parser.add_argument("--plans", action="store_true", help="print the plans, not only how long each query takes")
-    arguments = parser.parse_args(argv)
-    with serving(True) as server, made_database(server) as database:
-        migrate(database)
-        began_s = time.monotonic()
-        phases = fill_runs(database, Extent(arguments.assets, arguments.runs))
-        print(f"{phases} phases in {time.monotonic() - began_s:.0f} s\n")
-        return explain_all(database, LAST_NIGHT - timedelta(days=59), LAST_NIGHT, arguments.plans)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -132,7 +132,7 @@ def table(measured: Sequence[Measured]) -> str:
 
 def fill(database: Engine, scale: float) -> str:
     """Make the rows; returns what there is, in words. `scale` 1 is the whole of it."""
-    extent = Extent(max(40, int(10_000 * scale)), max(10, int(1_960 * scale)))
+    extent = Extent(max(40, int(10_000 * scale)), max(10, int(Extent.runs * scale)))
     phases = fill_runs(database, extent)
     assets = max(20, int(10_000 * scale))
     fill_results(database, assets)
@@ -165,7 +165,7 @@ def visitor(url: str) -> TestClient:
     from nightreel_ui import app
 
     # There are no teams: no database of Airflow's is asked for them.
-    DagModel.get_team_name = lambda dag_id: None  # type: ignore[method-assign,assignment,misc]
+    DagModel.get_team_name = lambda dag_id: None  # type: ignore[method-assign,assignment]
     create_auth_manager()
     built = app.build()
     built.dependency_overrides[get_user] = lambda: SimpleAuthManagerUser(username="bench", role="user")

@@ -17,31 +17,42 @@ Plan = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Sent:
-    """A query as it went to the database."""
+    """A query as it went to the database; `settings` is the one before it that changed how queries are planned."""
 
     statement: str
     parameters: Any
+    settings: "Sent | None" = None
 
     @property
     def is_read(self) -> bool:
         """Whether it can be explained; a `set` or a savepoint cannot."""
-        first = self.statement.split("\n--")[-1].lstrip() if self.statement.startswith("--") else self.statement
-        return first.lstrip().lower().startswith(("select", "with"))
+        lines = [line for line in self.statement.splitlines() if not line.startswith("--")]
+        return "\n".join(lines).lstrip().lower().startswith(("select", "with"))
 
 
 @contextmanager
 def listening(database: Engine) -> Iterator[list[Sent]]:
     """Collect the queries that are sent in the block."""
     sent: list[Sent] = []
+    settings: dict[Any, Sent] = {}
 
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
-        sent.append(Sent(statement, parameters))
+    def note(connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+        sent.append(Sent(statement, parameters, settings.get(connection)))
+        if "set_config(" in statement:
+            settings[connection] = sent[-1]
 
-    event.listen(database, "before_cursor_execute", note)
+    def forget(connection: Any) -> None:
+        settings.pop(connection, None)
+
+    # Settings of a transaction end with it.
+    heard = (("before_cursor_execute", note), ("commit", forget), ("rollback", forget))
+    for name, hear in heard:
+        event.listen(database, name, hear)
     try:
         yield sent
     finally:
-        event.remove(database, "before_cursor_execute", note)
+        for name, hear in heard:
+            event.remove(database, name, hear)
 
 
 def large_tables(database: Engine) -> frozenset[str]:
@@ -53,6 +64,8 @@ def large_tables(database: Engine) -> frozenset[str]:
 def explain(database: Engine, sent: Sent) -> Plan:
     """The plan by which the database answers this query, with these values."""
     with database.connect() as connection:
+        if sent.settings:
+            connection.exec_driver_sql(sent.settings.statement, sent.settings.parameters)
         cursor = connection.exec_driver_sql(f"explain (format json) {sent.statement}", sent.parameters)
         plan: Plan = cursor.scalar_one()[0]["Plan"]
     return plan

@@ -26,7 +26,7 @@ DASHBOARDS = {
     path.stem: json.loads(path.read_text()) for path in (MONITORING / "grafana" / "dashboards").glob("*.json")
 }
 OF_PROMETHEUS = {"up", "ALERTS"}
-KEYWORDS = {"and", "or", "unless", "offset", "bool"}
+KEYWORDS = {"and", "or", "unless", "offset", "bool", "sum"}
 NOT_NAMES = re.compile(
     r'"[^"]*"|\{[^}]*\}|\[[^\]]*\]|\b(?:by|on|without|ignoring)\s*\([^)]*\)|\b\d+[smhdwy]\b|\b\w+\s*(?=\()'
 )

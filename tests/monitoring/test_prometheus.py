@@ -1,4 +1,4 @@
-"""The real Prometheus over a real database: it scrapes, takes what Airflow sends, judges by the rules, and an alert fires."""
+"""The real Prometheus over a real database: it scrapes, takes what Airflow sends, and fires an alert and ends it."""
 
 import os
 import subprocess
@@ -92,27 +92,11 @@ def prometheus(prometheus_image: str, metrics_port: int, tmp_path: Path) -> Iter
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     (tmp_path / "rules.yml").write_text((MONITORING / "prometheus" / "rules.yml").read_text())
     tmp_path.chmod(0o755)
-    started = subprocess.run(
-        [
-            *(
-                "docker",
-                "run",
-                "--detach",
-                "--rm",
-                "--network",
-                "host",
-                "--read-only",
-                "--tmpfs",
-                "/prometheus:mode=1777",
-            ),
-            *("--volume", f"{tmp_path}:/etc/prometheus:ro", prometheus_image),
-            *("--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"),
-            f"--web.listen-address=127.0.0.1:{port}",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = ["docker", "run", "--detach", "--network", "host", "--read-only"]
+    command += ["--volume", f"{tmp_path}:/etc/prometheus:ro", prometheus_image]
+    command += ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"]
+    command += [f"--web.listen-address=127.0.0.1:{port}"]
+    started = subprocess.run(command, capture_output=True, text=True, check=True)
     container = started.stdout.strip()
     try:
         address = f"http://127.0.0.1:{port}"
@@ -120,7 +104,7 @@ def prometheus(prometheus_image: str, metrics_port: int, tmp_path: Path) -> Iter
         yield Prometheus(address)
     finally:
         subprocess.run(["docker", "logs", container])
-        subprocess.run(["docker", "rm", "--force", container], capture_output=True)
+        subprocess.run(["docker", "rm", "--force", "--volumes", container], capture_output=True)
 
 
 def _is_ready(address: str) -> bool:

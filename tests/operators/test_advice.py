@@ -114,7 +114,7 @@ def test_a_phase_that_few_assets_have_counts_for_few() -> None:
 
 def variant(name: str, median_s: float, compute_type: str = "float32", **more: object) -> BenchmarkedVariant:
     total = Figure(0, Stage.TRANSCRIBE, TOTAL, 5, median_s, median_s - 0.1, median_s + 0.1)
-    made = BenchmarkedVariant(name, VariantOutcome.MEASURED, "", Variant.CPU, compute_type, 1, total)
+    made = BenchmarkedVariant(name, VariantOutcome.MEASURED, "", Variant.CPU, compute_type, 1, "", total)
     return replace(made, **more)  # type: ignore[arg-type]
 
 
@@ -143,6 +143,15 @@ def test_what_makes_no_difference_is_left_alone_and_what_is_slower_avoided() -> 
     assert found[1].text == "Do not use the GPU: it is slower beyond the spread."
 
 
+def test_of_two_benchmarks_of_the_same_settings_the_later_counts() -> None:
+    later = benchmark(variant("float32", 10), variant("int8", 4, "int8"))
+    earlier = benchmark(variant("f", 10), variant("i", 40, "int8"), variant("quick", 2, parameters="beam_size 1"))
+    assert [(one.kind, one.text[:15]) for one in advise([], [*later, *earlier])] == [
+        (AdviceKind.USE, "Use compute typ"),
+        (AdviceKind.USE, "Use beam_size 1"),
+    ]
+
+
 def test_two_rounds_are_no_figures() -> None:
     few = Figure(0, Stage.TRANSCRIBE, TOTAL, 2, 4, 4, 4)
     assert advise([], benchmark(variant("float32", 10), variant("int8", 4, "int8", total=few))) == []
@@ -153,6 +162,10 @@ def test_two_rounds_are_no_figures() -> None:
     st.dictionaries(st.sampled_from(["clip", "detection", "decode", "ocr"]), st.floats(0, 1e4), min_size=1),
 )
 def test_whatever_the_figures_every_piece_names_its_own(cpu: dict[str, float], gpu: dict[str, float]) -> None:
-    for one in advise([work(Variant.CPU, **cpu), work(Variant.CUDA, **gpu)], []):
+    sides = [
+        replace(work(variant), phases=tuple(Spread(phase, 20, s, s, s) for phase, s in phases.items()))
+        for variant, phases in ((Variant.CPU, cpu), (Variant.CUDA, gpu))
+    ]
+    for one in advise(sides, []):
         assert one.figures
         assert one.n >= LEAST_ASSETS or one.counted == "containers"

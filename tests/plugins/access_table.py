@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -18,6 +19,7 @@ EXAMPLES = {
     "asset_id": "a" * 64,
     "dag_id": "process_media",
     "device_uuid": "GPU-1",
+    "fingerprint": "a" * 24,
     "map_index": "-1",
     "name": "nightreel.css",
     "run_id": "manual__2026-11-21",
@@ -70,8 +72,8 @@ class Answers:
         ]
 
 
-def find_routes(app: FastAPI) -> list[Route]:
-    """All routes of the application, those that nobody thought of included.
+def find_routes(app: FastAPI, known: Mapping[str, str]) -> list[Route]:
+    """All routes of the application, those that nobody thought of included. `known` names what there is, by part.
 
     Raises:
         ValueError: there is something else than a route, or a part of an address has no example.
@@ -80,7 +82,8 @@ def find_routes(app: FastAPI) -> list[Route]:
     for route in app.routes:
         if not isinstance(route, APIRoute):
             raise ValueError(f"every route must be one that asks who is there: {route} is none")
-        found += [Route(method, route.path, _address(route)) for method in sorted(route.methods)]
+        address = _address(route, {**EXAMPLES, **known})
+        found += [Route(method, route.path, address) for method in sorted(route.methods)]
     return sorted(found, key=lambda route: (route.path, route.method))
 
 
@@ -107,22 +110,22 @@ def _got(answer: Answers) -> str:
     return " | ".join(str(status) for status in answer.statuses.values())
 
 
-def _address(route: APIRoute) -> str:
+def _address(route: APIRoute, examples: Mapping[str, str]) -> str:
     path = route.path
     for field in route.dependant.path_params:
-        path = path.replace(f"{{{field.name}}}", _example(route, field.name))
-        path = path.replace(f"{{{field.name}:path}}", _example(route, field.name))
+        path = path.replace(f"{{{field.name}}}", _example(route, field.name, examples))
+        path = path.replace(f"{{{field.name}:path}}", _example(route, field.name, examples))
     query = [
-        f"{field.alias}={_example(route, field.alias)}"
+        f"{field.alias}={quote(_example(route, field.alias, examples))}"
         for field in route.dependant.query_params
         if field.field_info.is_required()
     ]
     return f"{path}?{'&'.join(query)}" if query else path
 
 
-def _example(route: APIRoute, name: str) -> str:
-    if name in EXAMPLES:
-        return EXAMPLES[name]
+def _example(route: APIRoute, name: str, examples: Mapping[str, str]) -> str:
+    if name in examples:
+        return examples[name]
     if name.endswith(("_id", "number", "page")):
         return "1"
     raise ValueError(f"EXAMPLES must have a value for {name!r}, of {route.path}")

@@ -34,7 +34,7 @@ class Source(HTMLParser):
         given = dict(attrs)
         self.headings += tag == "h1"
         self.label_depth += tag == "label"
-        self.ids += [given["id"]] if given.get("id") else []
+        self.ids += [str(given["id"])] if given.get("id") else []
         self.inline += [f"<{tag} {name}>" for name in given if name.startswith("on") or name == "style"]
         if tag == "style" or (tag == "script" and not given.get("src")):
             self.inline.append(f"<{tag}>")
@@ -71,8 +71,8 @@ class Shown:
     source: Source | None
 
 
-def crawl(client: TestClient, starts: Iterable[str] = tuple(path for path, _ in SECTIONS)) -> list[Shown]:
-    """Follow every link and load every file, each once."""
+def crawl(client: TestClient, starts: Iterable[str]) -> list[Shown]:
+    """Follow every link from `starts` on, and load every file, each once."""
     waiting = dict.fromkeys(starts, "")
     seen: dict[str, Shown] = {}
     while waiting and len(seen) < MOST_PAGES:

@@ -4,6 +4,7 @@ import pytest
 
 from nightreel_ui import app
 from tests.plugins.access_table import ANONYMOUS, EDITOR, VIEWER, WITHOUT_RIGHTS, ask_all, find_routes, write_table
+from tests.plugins.hostile import plant
 
 
 @pytest.fixture
@@ -21,7 +22,9 @@ def visitors(visit):
     return {who: asking(role) for who, role in roles.items()}
 
 
-def test_strangers_get_nothing_viewers_read_and_editors_act(visitors):
-    answers = ask_all(find_routes(app.build()), visitors)
+def test_strangers_get_nothing_viewers_read_and_editors_act(visitors, media_database, results, tmp_path):
+    planted = plant(media_database, results, tmp_path)
+    known = {"asset_id": planted.asset_id, "run_id": planted.run_id, "backfill_id": str(planted.backfill_id)}
+    answers = ask_all(find_routes(app.build(), known), visitors)
     write_table(answers)
     assert not [mistake for answer in answers for mistake in answer.mistakes]

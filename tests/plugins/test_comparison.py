@@ -97,13 +97,13 @@ def test_who_may_run_benchmarks_may_mark_the_baseline(visit, media_database, tmp
     assert marked.marked_by == "user"
     assert "good one is the baseline" in page_of(editor, path)
     editor.post(f"{path}/baseline?be=unmarked")
-    assert store.find(media_database, number).marked_at is None
+    assert store.find_baseline(media_database, None, "d", "r") is None
 
 
 def test_a_viewer_marks_nothing(visit, media_database, tmp_path):
     number = made_benchmark(media_database, tmp_path, made_plan()).header.benchmark_id
     assert visit("viewer").post(f"/comparison/benchmarks/{number}/baseline").status_code == 403
-    assert store.find(media_database, number).marked_at is None
+    assert store.find_baseline(media_database, None, "d", "r") is None
 
 
 def test_a_running_benchmark_cannot_be_the_baseline(visit, media_database, tmp_path):

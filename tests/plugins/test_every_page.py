@@ -3,6 +3,7 @@
 import pytest
 
 from nightreel_ui.page import SECTIONS
+from operators import settings
 from tests.plugins import hostile
 from tests.plugins.crawl import crawl, is_ours
 
@@ -15,7 +16,8 @@ def pages(request, visit, media_database, results, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def full_pages(visit, media_database, results, tmp_path):
+def full_pages(visit, media_database, results, tmp_path, monkeypatch):
+    monkeypatch.setattr(settings, "RESULTS_MOUNT", results)
     planted = hostile.plant(media_database, results, tmp_path)
     return planted, crawl(visit("user"), starts("full"))
 

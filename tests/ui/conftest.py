@@ -27,6 +27,7 @@ PASSWORDS = {
 """Setting by user. `nightreel` has Airflow's role `user`: it may start DAGs, and change nothing else."""
 
 ASSET_AT = "select asset_id from media_location where root = 'archive' and path = :path"
+COMPUTE_TYPES = ("float32", "int8")
 
 
 def most_spoken(text: str) -> str:
@@ -78,13 +79,17 @@ def empty_looks(editor: Person) -> Looks:
 
 @pytest.fixture(scope="package")
 def work(deployment: Deployment, empty_looks: Looks) -> Work:
-    """A run with a film that is done and one that is rejected, and a backfill of a film whose words are known."""
+    """A run, of which one film is done and one rejected; a backfill of a film whose words are known; a benchmark."""
     films = make_demo_media(deployment.settings.archive)
     run = deployment.run("archive/statements", "archive/uploads")
     backfill = deployment.wait(deployment.api.trigger("archive_backfill", {"folders": ["archive/narrated"]}))
+    benchmark = " and ".join(COMPUTE_TYPES)
+    variants = [{"name": kind, "stages": ["audio.transcribe"], "compute_type": kind} for kind in COMPUTE_TYPES]
+    asked = {"name": benchmark, "files": ["archive/statements"], "variants": variants, "repeats": 1}
+    deployment.wait(deployment.api.trigger("benchmark_devices", asked))
     narration = next(film for film in films if film.known_text)
     (asset,) = deployment.rows(ASSET_AT, path=str(narration.path.relative_to(deployment.settings.archive)))
-    return Work(run, backfill, asset["asset_id"], most_spoken(str(narration.known_text)))
+    return Work(run, backfill, benchmark, asset["asset_id"], most_spoken(str(narration.known_text)))
 
 
 @pytest.fixture(scope="package")

@@ -15,25 +15,27 @@ FRONTS = (
 )
 """The pages of the navigation."""
 
-STAGE_TASK = "audio_transcribe"
+STAGE_TASK = "audio_transcribe_cpu"
 
 
 @dataclass(frozen=True)
 class Work:
     """What was done before the pages are looked at.
 
-    Of the run's files one is rejected. `asset_id` is that of a film of the backfill in which `spoken` is said.
+    Of the run's files one is rejected. `benchmark` is that benchmark's name; `asset_id` is that of a film of the
+    backfill in which `spoken` is said.
     """
 
     run: RunState
     backfill: RunState
+    benchmark: str
     asset_id: str
     spoken: str
 
 
 def places(work: Work) -> tuple[Place, ...]:
     """Every kind of page, with what was recorded of the work."""
-    return (*_fronts(), *_tabs(work.run), *_archive(work))
+    return (*_fronts(work), *_behind_links(work), *_tabs(work.run))
 
 
 def below(section: str, path: str, query: dict[str, str] | None = None) -> str:
@@ -42,12 +44,12 @@ def below(section: str, path: str, query: dict[str, str] | None = None) -> str:
     return f"/plugin/nightreel-{section}/nightreel/{path}{asked}"
 
 
-def _fronts() -> tuple[Place, ...]:
+def _fronts(work: Work) -> tuple[Place, ...]:
     words = {
-        "timings": ("process_media", "audio.transcribe", "transcription"),
-        "comparison": ("audio.transcribe", "vision.analyze"),
+        "timings": (work.run.run_id, "done"),
+        "comparison": ("audio.transcribe", "vision.analyze", work.benchmark),
         "devices": ("audio.transcribe", "vision.analyze"),
-        "backfill": ("archive_backfill",),
+        "backfill": (work.backfill.run_id,),
         "archive": (".mp4",),
     }
     return tuple(Place(front.name, front.address, words[front.name]) for front in FRONTS)
@@ -63,9 +65,11 @@ def _tabs(run: RunState) -> tuple[Place, ...]:
     )
 
 
-def _archive(work: Work) -> tuple[Place, ...]:
+def _behind_links(work: Work) -> tuple[Place, ...]:
     asset = f"archive/asset/{work.asset_id}"
     return (
+        Place("nights", below("timings", "timings/nights"), ("audio.transcribe", "transcription")),
+        Place("benchmark", below("comparison", "comparison/benchmarks/1"), (work.benchmark, "transcription")),
         Place("search", below("archive", "archive", {"q": work.spoken}), (work.spoken,)),
         Place("asset", below("archive", asset), (work.spoken,)),
     )

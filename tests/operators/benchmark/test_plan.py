@@ -83,6 +83,7 @@ def test_a_batch_size_reaches_the_stages_that_compute_in_batches() -> None:
         ([{**INT8, "stages": ["vision.analyze"]}], "vision.analyze on cpu must be one of float32, bfloat16"),
         ([{**INT8, "batch_size": 4}], "leave batch_size out"),
         ([{**FLOAT32, "name": "<script>"}], "name of a variant is invalid"),
+        ([{**FLOAT32, "parameters": {"audio.transcribe": {"beam_size": 99}}}], "float32: beam_size: Input should be"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_with_the_rule(variants: list[Any], rule: str) -> None:
@@ -109,5 +110,11 @@ def test_a_benchmark_without_a_name_is_called_as_its_run() -> None:
 
 def test_the_language_is_for_speech_alone() -> None:
     chosen = plan(FLOAT32, language="de")
-    assert chosen.parameters(Stage.TRANSCRIBE)["language"] == "de"
-    assert "language" not in chosen.parameters(Stage.ANALYZE)
+    assert chosen.parameters(Stage.TRANSCRIBE, 0)["language"] == "de"
+    assert "language" not in chosen.parameters(Stage.ANALYZE, None)
+
+
+def test_a_variant_may_have_parameters_of_its_own() -> None:
+    quick = {"name": "quick", "stages": ["audio.transcribe"], "parameters": {"audio.transcribe": {"beam_size": 1}}}
+    chosen = plan(FLOAT32, quick)
+    assert [chosen.parameters(Stage.TRANSCRIBE, place)["beam_size"] for place in (0, 1)] == [5, 1]

@@ -27,12 +27,14 @@ def words(**attributes: str) -> list[KeyValue]:
 def request(*metrics: otlp.Metric, instance: str = "scheduler") -> bytes:
     resource = Resource(attributes=[KeyValue(key="service.instance.id", value=AnyValue(string_value=instance))])
     scope = otlp.ScopeMetrics(metrics=metrics)
-    return ExportMetricsServiceRequest(
-        resource_metrics=[otlp.ResourceMetrics(resource=resource, scope_metrics=[scope])]
-    ).SerializeToString()
+    resource_metrics = [otlp.ResourceMetrics(resource=resource, scope_metrics=[scope])]
+    body: bytes = ExportMetricsServiceRequest(resource_metrics=resource_metrics).SerializeToString()
+    return body
 
 
-def counter(name: str, value: int, temporality: otlp.AggregationTemporality = DELTA, **labels: str) -> otlp.Metric:
+def counter(
+    name: str, value: int, temporality: otlp.AggregationTemporality.ValueType = DELTA, **labels: str
+) -> otlp.Metric:
     point = otlp.NumberDataPoint(as_int=value, attributes=words(**labels))
     return otlp.Metric(name=name, sum=otlp.Sum(data_points=[point], aggregation_temporality=temporality))
 

@@ -11,7 +11,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from operators.views.contact_sheet import jpeg_size, nearest_tile, shown_frames, tile_box
+from operators.views.contact_sheet import Tile, jpeg_size, nearest_tile, shown_frames, tile_box
 
 SOURCE = Path(__file__).resolve().parents[3] / "images/vision/vision_stage/contact_sheet.py"
 
@@ -19,10 +19,9 @@ SOURCE = Path(__file__).resolve().parents[3] / "images/vision/vision_stage/conta
 @pytest.fixture(scope="module")
 def stage() -> ModuleType:
     """The stage's module; the libraries that it draws with are in its image alone."""
-    absent = {name: MagicMock() for name in ("cv2", "numpy", "PIL")}
     with pytest.MonkeyPatch.context() as patch:
-        for name, module in absent.items():
-            patch.setitem(sys.modules, name, module)
+        for name in ("cv2", "numpy", "PIL"):
+            patch.setitem(sys.modules, name, MagicMock())
         spec = importlib.util.spec_from_file_location("contact_sheet_of_the_stage", SOURCE)
         assert spec
         assert spec.loader
@@ -63,10 +62,9 @@ def test_a_tile_is_cut_out_where_the_stage_put_it(
 
 
 def test_the_nearest_frame_is_the_thumbnail() -> None:
-    assert nearest_tile(3600, 1.0, 0.0).time_s == 0
-    assert nearest_tile(3600, 1.0, 1e6).number == 23
-    middle = nearest_tile(10, 2.0, 9.2)
-    assert (middle.number, middle.time_s) == (5, 10.0)
+    assert nearest_tile(3600, 1.0, 0.0) == Tile(0, 0.0)
+    assert nearest_tile(3600, 1.0, 1e6) == Tile(23, 3584.0)
+    assert nearest_tile(10, 2.0, 9.2) == Tile(5, 10.0)
     assert nearest_tile(0, 1.0, 5.0) is None
 
 

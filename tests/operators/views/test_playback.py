@@ -53,7 +53,7 @@ def test_what_browsers_play_is_played(probed: ProbeOutput, played: tuple[str, st
         (probe("ogg", "theora", "vorbis"), "format ogg"),
         (probe("wav", "", "adpcm_ms"), "adpcm_ms"),
         (probe(MP4), "neither"),
-        (None, "not probed"),
+        (None, "not known"),
     ],
 )
 def test_what_they_do_not_play_is_said_with_the_reason(probed: ProbeOutput | None, why: str) -> None:

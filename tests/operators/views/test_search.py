@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
@@ -115,7 +116,7 @@ def test_an_object_is_found_by_its_label_once_for_each_shot(media_database: Engi
         (0.0, "dog", "90% sure"),
         (2.0, "dog", "90% sure"),
     ]
-    assert asset.hits[0].before == "Look at him run."
+    assert asset.hits[0].after == "\N{LEFT DOUBLE QUOTATION MARK}Look at him run.\N{RIGHT DOUBLE QUOTATION MARK}"
     assert names(look(media_database, '"hot dog"', Kind.OBJECTS)) == ["lunch.mp4"]
     assert sorted(names(look(media_database, "hot or bird", Kind.OBJECTS))) == ["lunch.mp4"]
     assert list_labels(media_database) == ["dog", "hot dog", "tie"]
@@ -143,7 +144,7 @@ def test_languages_and_folders_narrow_a_search(media_database: Engine, add: AddF
     with media_database.begin() as connection:
         connection.execute(text("update transcript set language = 'de' where asset_id = :asset"), {"asset": german})
 
-    def found(**more: str) -> list[str]:
+    def found(**more: Any) -> list[str]:
         return sorted(names(look(media_database, "moon", **more)))
 
     assert found(language="de") == ["a.mp4"]

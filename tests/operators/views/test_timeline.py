@@ -21,7 +21,6 @@ def lane(begins_s: float, ends_s: float, task_id: str = "probe", variant: str = 
 
 def bar(number: int, begins_s: float, ends_s: float, kind: str = "work", failed: int = 0, phases: int = 1) -> Bar:
     length_s = ends_s - begins_s
-    seconds = {"wait_s": 0.0, "overhead_s": 0.0, "work_s": 0.0} | {f"{kind}_s": length_s}
     return Bar(
         *("probe", -1, 1),
         number=number,
@@ -30,9 +29,11 @@ def bar(number: int, begins_s: float, ends_s: float, kind: str = "work", failed:
         begins_at=at(begins_s),
         ends_at=at(ends_s),
         duration_s=length_s,
+        wait_s=length_s if kind == "wait" else 0,
+        overhead_s=length_s if kind == "overhead" else 0,
+        work_s=length_s if kind == "work" else 0,
         failed=failed,
         interrupted=0,
-        **seconds,
     )
 
 

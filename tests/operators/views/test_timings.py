@@ -91,7 +91,7 @@ def test_runs_are_found_by_dag_outcome_and_time(media_database: Engine) -> None:
     assert read_dags(media_database) == ["process_media", "process_media_urgent"]
 
 
-def test_percentiles_are_at_most_five_percent_off(media_database: Engine) -> None:
+def test_percentiles_are_at_most_ten_percent_off_and_mostly_less_than_two(media_database: Engine) -> None:
     begin_run(media_database, RunStart(DAG, "many", {}, START, START))
     task = attempt(media_database, "many")
     source = random.Random(5)
@@ -105,10 +105,14 @@ def test_percentiles_are_at_most_five_percent_off(media_database: Engine) -> Non
     (series,) = read_series(media_database, NIGHT, NIGHT)
 
     exact = quantiles(durations, n=100)
+    off = [
+        abs(read / exact[position] - 1)
+        for read, position in ((series.p50_s, 49), (series.p95_s, 94), (series.p99_s, 98))
+    ]
     assert series.n == 2000
     assert series.sum_s == pytest.approx(sum(durations))
-    for read, position in ((series.p50_s, 49), (series.p95_s, 94), (series.p99_s, 98)):
-        assert read == pytest.approx(exact[position], rel=0.05)
+    assert max(off) < 0.1
+    assert sorted(off)[1] < 0.02
 
 
 def test_series_are_told_apart_by_phase_device_and_model(media_database: Engine) -> None:
@@ -153,7 +157,9 @@ def test_tasks_that_record_at_once_are_all_counted(media_database: Engine) -> No
     def record(number: int) -> None:
         at = timedelta(seconds=20 * number)
         record_phases(
-            media_database, tasks[number], [one.model_copy(update={"started_at": one.started_at + at}) for one in records]
+            media_database,
+            tasks[number],
+            [one.model_copy(update={"started_at": one.started_at + at}) for one in records],
         )
 
     with ThreadPoolExecutor(4) as pool:
@@ -259,7 +265,11 @@ def test_phases_are_listed_as_they_began_with_all_that_was_measured(media_databa
 
     assert [one.phase for one in phases] == ["queue", "model_load", "transcription", "transcription"]
     last = phases[-1]
-    assert (last.name, last.asset_id, last.counters) == ("archive/2024/two.mp4", made.asset_ids[1], {"audio_s": MEDIA_S})
+    assert (last.name, last.asset_id, last.counters) == (
+        "archive/2024/two.mp4",
+        made.asset_ids[1],
+        {"audio_s": MEDIA_S},
+    )
     assert (last.kind, last.device, last.peak_rss_mib, last.peak_vram_mib) == ("work", "cpu", 512, None)
     assert [one.phase for one in read_phases(media_database, scope, 1, 1)] == ["model_load"]
 

@@ -101,8 +101,8 @@ def make_run(
     for number, asset in enumerate(assets):
         is_failed = outcome is RunOutcome.FAILED and number == len(assets) - 1
         at = begins_at + timedelta(seconds=15 + number * work_s)
-        ended = PhaseOutcome.FAILED if is_failed else PhaseOutcome.DONE
-        records.append(phase(Phase.TRANSCRIPTION, at, work_s, asset, ended))
+        phase_outcome = PhaseOutcome.FAILED if is_failed else PhaseOutcome.DONE
+        records.append(phase(Phase.TRANSCRIPTION, at, work_s, asset, phase_outcome))
     record_phases(database, task, records)
     ends_at = begins_at + timedelta(seconds=15 + len(assets) * work_s)
     ended = AttemptOutcome.FAILED if outcome is RunOutcome.FAILED else AttemptOutcome.DONE
