@@ -402,7 +402,7 @@ where (a.dag_id, a.run_id, a.task_id, a.map_index, a.try_number)
     = (spent.dag_id, spent.run_id, spent.task_id, spent.map_index, spent.try_number);
 
 -- name: sum_run_items
-update run_item as i set work_s = spent.work_s
+update run_item as i set work_s = spent.work_s, media_s = m.duration_s
 from (
     select p.dag_id, p.run_id, p.asset_id, sum(p.duration_s) as work_s
     from phase_report as p
@@ -410,6 +410,7 @@ from (
         and (p.dag_id, p.run_id) = (:dag_id, :run_id)
     group by p.dag_id, p.run_id, p.asset_id
 ) as spent
+left join media_asset as m using (asset_id)
 where (i.dag_id, i.run_id, i.asset_id) = (spent.dag_id, spent.run_id, spent.asset_id);
 
 -- name: measure_run
@@ -2397,14 +2398,18 @@ limit :limit;
 
 -- name: list_stage_nights
 -- What attempts of runs that began in a time did, by the night: noon to noon by the clocks of the zone.
+with run as materialized (
+    select dag_id, run_id, ((started_at at time zone :zone) - interval '12 hours')::date as night
+    from processing_run
+    where started_at >= :since and started_at < :until
+)
 select
-    ((r.started_at at time zone :zone) - interval '12 hours')::date as night, a.stage, a.variant,
+    r.night, a.stage, a.variant,
     sum(a.wait_s) as wait_s, sum(a.overhead_s) as overhead_s, sum(a.work_s) as work_s, sum(a.media_s) as media_s
-from processing_run as r
+from run as r
 join stage_attempt as a using (dag_id, run_id)
-where r.started_at >= :since and r.started_at < :until
-group by 1, 2, 3
-order by 1, 2, 3;
+group by r.night, a.stage, a.variant
+order by r.night, a.stage, a.variant;
 
 -- name: list_slowest_assets
 -- Of runs that began in a time. By their work, or by their work per second of media. An asset may lie at several places of
@@ -2412,12 +2417,11 @@ order by 1, 2, 3;
 with
 first_places as (
     select
-        i.dag_id, i.run_id, i.asset_id, i.root || '/' || i.path as name, i.work_s, m.duration_s as media_s,
-        i.work_s / nullif(m.duration_s, 0) as ratio,
-        case when cast(:by_ratio as boolean) then i.work_s / nullif(m.duration_s, 0) else i.work_s end as rank
+        i.dag_id, i.run_id, i.asset_id, i.root || '/' || i.path as name, i.work_s, i.media_s,
+        i.work_s / nullif(i.media_s, 0) as ratio,
+        case when cast(:by_ratio as boolean) then i.work_s / nullif(i.media_s, 0) else i.work_s end as rank
     from processing_run as r
     join run_item as i using (dag_id, run_id)
-    join media_asset as m using (asset_id)
     where r.started_at >= :since and r.started_at < :until and i.work_s > 0
     order by rank desc nulls last
     limit 4 * cast(:limit as integer)

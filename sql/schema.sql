@@ -236,6 +236,7 @@ create table run_item (
     reason rejection_reason,
     message text not null default '',
     work_s double precision not null default 0 check (work_s >= 0),
+    media_s double precision check (media_s >= 0),
     primary key (dag_id, run_id, root, path),
     foreign key (dag_id, run_id) references processing_run on delete cascade,
     check ((outcome = 'rejected') = (reason is not null))
@@ -245,6 +246,7 @@ comment on table run_item is 'A file that a run was asked to process, and what b
 comment on column run_item.path is 'Relative to the root. Bytes that are not UTF-8 are written \xNN.';
 comment on column run_item.asset_id is 'Null when the file could not be registered, or the asset was deleted since.';
 comment on column run_item.work_s is 'Time of all work on the asset in this run, summed when the run ends.';
+comment on column run_item.media_s is 'Length of the asset, as it was known then.';
 
 create table stage_attempt (
     dag_id text not null,

@@ -16,12 +16,12 @@ CSV to `data/work/benchmark_devices/…`; the page **CPU and GPU** shows them.
 
 | Check | Tolerance |
 | --- | --- |
-| word error rate of the transcript | at most 0.05 |
+| word error rate of the transcript | at most 0.05, or two words of a short text |
 | 95th percentile of how far segment starts are apart | at most 0.5 s |
 | lowest cosine of two CLIP vectors of a frame | at least 0.99 |
-| boxes that have a partner (same label, overlap 0.5 or more) | at least 0.95 |
+| boxes that have a partner (same label, overlap 0.5 or more) | at least 0.95, or all but one |
 | mean overlap of partners | at least 0.9 |
-| entities that have a partner | at least 0.9 |
+| entities that have a partner | at least 0.9, or all but one |
 
 A variant that fails one is marked `wrong`, however fast it is.
 

@@ -216,7 +216,7 @@ def _checks(header: Header, measured: Measured) -> list[str]:
             (
                 *(measured.variants[one.variant].name, one.stage, one.name),
                 one.message if one.value is None else f"{one.value:.4g}",
-                f"{one.limit:g}",
+                f"{one.limit:.3g}",
                 sources.get(one.asset_id, one.asset_id[:12]),
                 "passed" if one.is_passed else "failed",
             )

@@ -86,15 +86,19 @@ from (
 where (a.dag_id, a.run_id, a.task_id, a.map_index, a.try_number)
     = (spent.dag_id, spent.run_id, spent.task_id, spent.map_index, spent.try_number);
 
-alter table run_item add column work_s double precision not null default 0 check (work_s >= 0);
+alter table run_item
+    add column work_s double precision not null default 0 check (work_s >= 0),
+    add column media_s double precision check (media_s >= 0);
 comment on column run_item.work_s is 'Time of all work on the asset in this run, summed when the run ends.';
-update run_item as i set work_s = spent.work_s
+comment on column run_item.media_s is 'Length of the asset, as it was known then.';
+update run_item as i set work_s = spent.work_s, media_s = m.duration_s
 from (
     select p.dag_id, p.run_id, p.asset_id, sum(p.duration_s) as work_s
     from phase_report as p
     where p.kind = 'work' and p.asset_id is not null
     group by p.dag_id, p.run_id, p.asset_id
 ) as spent
+left join media_asset as m using (asset_id)
 where (i.dag_id, i.run_id, i.asset_id) = (spent.dag_id, spent.run_id, spent.asset_id);
 
 -- The time that the phases of a run cover, for lists of runs.

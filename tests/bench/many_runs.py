@@ -201,7 +201,7 @@ from (
 ) as spent
 where (a.dag_id, a.run_id, a.task_id, a.map_index, a.try_number)
     = (spent.dag_id, spent.run_id, spent.task_id, spent.map_index, spent.try_number);
-update run_item as i set work_s = spent.work_s
+update run_item as i set work_s = spent.work_s, media_s = m.duration_s
 from (
     select p.dag_id, p.run_id, p.asset_id, sum(p.duration_s) as work_s
     from phase_report as p
@@ -209,6 +209,7 @@ from (
         and p.dag_id = :dag_id
     group by p.dag_id, p.run_id, p.asset_id
 ) as spent
+left join media_asset as m using (asset_id)
 where (i.dag_id, i.run_id, i.asset_id) = (spent.dag_id, spent.run_id, spent.asset_id);
 """
 

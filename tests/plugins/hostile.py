@@ -1,5 +1,6 @@
 """Markup and scripts wherever text comes from outside: names of files, what is said and seen, errors, reasons."""
 
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,6 +47,7 @@ from stage_contract.phases import PhaseRecord
 from stage_contract.request import TaskKey
 from stage_contract.vocabulary import Phase, PhaseOutcome, Reason, Stage, Variant
 from stage_contract.workspace import ItemWorkspace
+from tests.operators.benchmark.made import FLOAT32, INT8, made_benchmark, made_plan
 from tests.operators.sample_results import add_asset, fill_extract, make_result, showing, speaking
 
 RARE_WORD = "zyzzyva"
@@ -61,11 +63,12 @@ DAG_ID = "process_media"
 
 @dataclass(frozen=True)
 class Planted:
-    """What was put into the database: an asset with results, its run, and a backfill."""
+    """What was put into the database: an asset with results, its run, a backfill, and a benchmark."""
 
     asset_id: str
     run_id: str
     backfill_id: int
+    benchmark_id: int
 
 
 def plant(database: Engine, results: Path, folder: Path) -> Planted:
@@ -75,7 +78,7 @@ def plant(database: Engine, results: Path, folder: Path) -> Planted:
     publish_asset(database, results, asset_id, _results(results, asset_id))
     publish_asset(database, results, rejected_id, {Stage.PROBE: _rejection(results, rejected_id)})
     _record_run(database, asset_id, rejected_id)
-    return Planted(asset_id, RUN_ID, _record_night(database, rejected_id))
+    return Planted(asset_id, RUN_ID, _record_night(database, rejected_id), _record_benchmark(database))
 
 
 def _results(results: Path, asset_id: str) -> dict[Stage, str]:
@@ -162,3 +165,9 @@ def _record_night(database: Engine, asset_id: str) -> int:
     open_by_hand(database, DEVICE, TEXT, TEXT)
     set_routing(database, Stage.TRANSCRIBE, DevicePolicy.CPU, TEXT, TEXT)
     return backfill_id
+
+
+def _record_benchmark(database: Engine) -> int:
+    plan = made_plan(FLOAT32, INT8, name=TEXT)
+    with tempfile.TemporaryDirectory() as work:
+        return made_benchmark(database, Path(work), plan, fails={INT8.name: TEXT}).header.benchmark_id

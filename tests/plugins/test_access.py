@@ -1,5 +1,7 @@
 """Every route asks who is there: a stranger gets nothing, a viewer reads, an editor acts."""
 
+from dataclasses import asdict
+
 import pytest
 
 from nightreel_ui import app
@@ -24,7 +26,7 @@ def visitors(visit):
 
 def test_strangers_get_nothing_viewers_read_and_editors_act(visitors, media_database, results, tmp_path):
     planted = plant(media_database, results, tmp_path)
-    known = {"asset_id": planted.asset_id, "run_id": planted.run_id, "backfill_id": str(planted.backfill_id)}
+    known = {name: str(value) for name, value in asdict(planted).items()}
     answers = ask_all(find_routes(app.build(), known), visitors)
     write_table(answers)
     assert not [mistake for answer in answers for mistake in answer.mistakes]

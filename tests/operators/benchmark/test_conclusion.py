@@ -46,7 +46,7 @@ def test_a_variant_that_is_fast_but_wrong_is_marked_with_what_failed(media_datab
     reference, fast = found.measured.variants
     assert (reference.outcome, fast.outcome) == (VariantOutcome.MEASURED, VariantOutcome.WRONG)
     assert "audio.transcribe of archive/aaa.mp4: word error rate" in fast.message
-    assert "allowed is at most 0.05" in fast.message
+    assert "allowed is at most 0.1" in fast.message
     assert "int8 is wrong" in found.header.message
 
 

@@ -199,6 +199,7 @@ def test_the_slowest_assets_are_found_by_work_and_by_ratio(media_database: Engin
         connection.execute(
             text("update media_asset set duration_s = 3000 where asset_id = :asset"), {"asset": slow.asset_ids[0]}
         )
+    finish_run(media_database, DAG, slow.run_id, START + timedelta(seconds=400), RunOutcome.DONE)
 
     by_work = read_slowest(media_database, *EVER, by_ratio=False)
     by_ratio = read_slowest(media_database, *EVER, by_ratio=True)
