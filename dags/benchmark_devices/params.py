@@ -1,11 +1,12 @@
 """The trigger form of `benchmark_devices`."""
 
 from airflow.sdk import Param
+from pydantic import JsonValue
 
 from operators.benchmark.plan import MEASURED_STAGES, MOST_ASSETS, MOST_REPEATS, MOST_VARIANTS
 from stage_contract.vocabulary import Stage, Variant
 
-EXAMPLE = [
+EXAMPLE: list[JsonValue] = [
     {"name": "audio float32", "stages": [Stage.TRANSCRIBE.value], "device": "cpu", "compute_type": "float32"},
     {"name": "audio int8", "stages": [Stage.TRANSCRIBE.value], "device": "cpu", "compute_type": "int8"},
     {"name": "vision float32", "stages": [Stage.ANALYZE.value], "device": "cpu", "compute_type": "float32"},

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -55,6 +56,34 @@ class Bench:
     folder: BenchmarkFolder
     plan: BenchmarkPlan
     shard: Shard
+
+
+@dataclass(frozen=True)
+class Job:
+    """One container to run: which step, in which image, over what."""
+
+    bench: Bench
+    engine: docker.APIClient
+    step: Step
+    image: StageImage
+    items: tuple[RequestItem, ...]
+    container: StageContainer
+    way: RightOfWay
+
+    @property
+    def setting(self) -> Setting:
+        """How it runs."""
+        return step_setting(self.bench.plan, self.step)
+
+    @property
+    def identity(self) -> ContainerIdentity:
+        """Whose container it is."""
+        return ContainerIdentity(stack_name(), self.bench.task)
+
+    @property
+    def folder(self) -> Path:
+        """Its request, phases and outcome."""
+        return self.bench.folder.attempt(self.step)
 
 
 class MeasureOperator(BaseOperator):
@@ -122,16 +151,15 @@ class MeasureOperator(BaseOperator):
             return _failed(step, chosen, f"the engine must hold {name}: it is missing; build it with `make images`")
         if not items:
             return _failed(step, chosen, f"no asset has what {step.stage} reads; the log of `measure` says why")
-        identity = ContainerIdentity(stack_name(), bench.task)
-        self.container = container = StageContainer(engine, identity)
+        self.container = container = StageContainer(engine, ContainerIdentity(stack_name(), bench.task))
         if container.find():
             # A dead try left it. Nobody watched its time: it does not count.
             container.remove()
-        way = RightOfWay(bench.database, _asker(bench, step))
-        way.require()
+        job = Job(bench, engine, step, image, items, container, RightOfWay(bench.database, _asker(bench, step)))
+        job.way.require()
         try:
-            with self._hold(bench, engine, step, image, identity, way) as hold:
-                return self._run(bench, engine, step, image, items, container, hold, way)
+            with self._hold(job) as hold:
+                return self._run(job, hold)
         except (NoGpu, GpuRefused) as error:
             return _failed(step, chosen, str(error), image)
         finally:
@@ -139,100 +167,76 @@ class MeasureOperator(BaseOperator):
                 container.remove()
 
     @contextlib.contextmanager
-    def _hold(
-        self,
-        bench: Bench,
-        engine: docker.APIClient,
-        step: Step,
-        image: StageImage,
-        identity: ContainerIdentity,
-        way: RightOfWay,
-    ) -> Iterator[DeviceHold]:
-        chosen = step_setting(bench.plan, step)
-        if chosen.build is Variant.CPU:
+    def _hold(self, job: Job) -> Iterator[DeviceHold]:
+        """The device to compute on, held until the block ends."""
+        if job.setting.build is Variant.CPU:
             yield DeviceHold()
             return
         request = lease_request(
-            bench.database,
-            bench.task,
-            step.stage,
-            image.models,
-            chosen.compute_type,
-            chosen.batch_size,
+            job.bench.database,
+            job.bench.task,
+            job.step.stage,
+            job.image.models,
+            job.setting.compute_type,
+            job.setting.batch_size,
             self.priority_weight,
-            identity.name,
+            job.identity.name,
         )
 
         def look() -> None:
             self._stop_if_cancelled()
-            way.require()
+            job.way.require()
 
-        with hold_gpu(bench.database, engine, request, lambda container: container.stop(), look) as hold:
+        with hold_gpu(job.bench.database, job.engine, request, lambda container: container.stop(), look) as hold:
             yield hold
 
-    def _run(
-        self,
-        bench: Bench,
-        engine: docker.APIClient,
-        step: Step,
-        image: StageImage,
-        items: tuple[RequestItem, ...],
-        container: StageContainer,
-        hold: DeviceHold,
-        way: RightOfWay,
-    ) -> StepRecord:
-        chosen = step_setting(bench.plan, step)
-        folder = bench.folder.attempt(step)
-        request = StageRequest(
-            stage=step.stage,
-            task=bench.task,
-            variant=chosen.build,
-            device=hold.device,
-            need_mib=hold.need_mib,
-            compute_type=chosen.compute_type,
-            batch_size=chosen.batch_size,
-            parameters=bench.plan.parameters(step.stage, step.variant),
-            submitted_at=datetime.now(UTC),
-            items=items,
-        )
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in OF_ONE_CONTAINER:
-            (folder / name).unlink(missing_ok=True)
-        write_durably(folder / "request.json", request.model_dump_json(indent=1))
-        for item in items:
-            (bench.folder.results / "assets" / item.asset_id / step.stage).mkdir(parents=True, exist_ok=True)
-        limits = container_limits()
-        self._stop_if_cancelled()
-        container.create(
-            image=image.name,
-            labels=ContainerIdentity(stack_name(), bench.task).labels | {DEVICE_LABEL: hold.device},
-            user=STAGE_USER,
-            command=["--request", "/work/request.json"],
-            environment=environment(limits),
-            host_config=engine.create_host_config(
-                mounts=mounts(bench.places, str(folder.relative_to(bench.places.work)), step.stage, items),
-                device_requests=gpu_request(hold.device),
-                **restrictions(limits),
-            ),
-        )
-        hold.attend(container)
-        container.start(hold.device)
-        hold.confirm()
+    def _run(self, job: Job, hold: DeviceHold) -> StepRecord:
+        """Start the container, wait for its end, and tell what it did."""
+        self._start(job, hold)
         try:
-            ended = container.follow(
-                lambda line: self.log.info("%s", line), lambda: hold.is_given_up, lambda: way.attend(folder)
+            ended = job.container.follow(
+                lambda line: self.log.info("%s", line), lambda: hold.is_given_up, lambda: job.way.attend(job.folder)
             )
         except (ContainerRemoved, ContainerStuck) as error:
             raise AirflowException("the task was cancelled" if self.cancelled else str(error)) from error
-        outcome = _read_outcome(folder / OUTCOME_FILE)
-        phases = tuple(read_phases(folder / PHASES_FILE))
+        outcome = _read_outcome(job.folder / OUTCOME_FILE)
+        phases = tuple(read_phases(job.folder / PHASES_FILE))
         verdict = judge(ended.exit_code, outcome, ended.out_of_memory, {})
         hold.conclude(verdict, outcome.device_fault if outcome else None)
         if hold.lost:
             raise AirflowException(hold.lost.message)
         failure = why_void(ended, phases, verdict.message)
-        done = {} if failure else finished_results(bench, step, items)
-        return StepRecord(**_facts(step, chosen, image, hold.device), phases=phases, results=done, failure=failure)
+        done = {} if failure else finished_results(job.bench, job.step, job.items)
+        facts = _facts(job.step, job.setting, job.image, hold.device)
+        return StepRecord(**facts, phases=phases, results=done, failure=failure)
+
+    def _start(self, job: Job, hold: DeviceHold) -> None:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        for name in OF_ONE_CONTAINER:
+            (job.folder / name).unlink(missing_ok=True)
+        for item in job.items:
+            (job.bench.folder.results / "assets" / item.asset_id / job.step.stage).mkdir(parents=True, exist_ok=True)
+        write_durably(job.folder / "request.json", stage_request(job, hold).model_dump_json(indent=1))
+        limits, places = container_limits(), job.bench.places
+        self._stop_if_cancelled()
+        job.container.create(
+            image=job.image.name,
+            labels=job.identity.labels | {DEVICE_LABEL: hold.device},
+            user=STAGE_USER,
+            command=["--request", "/work/request.json"],
+            environment=environment(limits),
+            host_config=job.engine.create_host_config(
+                mounts=mounts(places, str(job.folder.relative_to(places.work)), job.step.stage, job.items),
+                device_requests=gpu_request(hold.device),
+                **restrictions(limits),
+            ),
+        )
+        hold.attend(job.container)
+        # Airflow calls on_kill from a signal handler and lets us go on: the container may come after it.
+        self._stop_if_cancelled()
+        job.container.start(hold.device)
+        self._stop_if_cancelled()
+        hold.confirm()
 
     def on_kill(self) -> None:
         """Cancelled or out of time: the container goes, within the supervisor's window."""
@@ -262,6 +266,22 @@ def open_bench(task: TaskKey) -> Bench:
     own = replace(places, results=folder.results, host_results=host)
     folder.results.mkdir(parents=True, exist_ok=True)
     return Bench(task, connect(), own, folder, folder.read_plan(), shard)
+
+
+def stage_request(job: Job, hold: DeviceHold) -> StageRequest:
+    """What the container is asked to do. With another compute type it would be another variant."""
+    return StageRequest(
+        stage=job.step.stage,
+        task=job.bench.task,
+        variant=job.setting.build,
+        device=hold.device,
+        need_mib=hold.need_mib,
+        compute_type=job.setting.compute_type,
+        batch_size=job.setting.batch_size,
+        parameters=job.bench.plan.parameters(job.step.stage, job.step.variant),
+        submitted_at=datetime.now(UTC),
+        items=job.items,
+    )
 
 
 def step_setting(plan: BenchmarkPlan, step: Step) -> Setting:
@@ -369,5 +389,5 @@ def _facts(step: Step, chosen: Setting, image: StageImage, device: str) -> dict[
     }
 
 
-def _read_outcome(path: Any) -> StageOutcome | None:
+def _read_outcome(path: Path) -> StageOutcome | None:
     return StageOutcome.model_validate_json(path.read_bytes()) if path.exists() else None

@@ -27,7 +27,7 @@ from tests.bench.compare_devices import describe_machine, write_between_marks
 from tests.bench.many_nights import fill_leases, fill_nights
 from tests.bench.many_results import fill_results
 from tests.bench.many_runs import Extent, fill_runs
-from tests.bench.query_plans import Sent, explain, full_scans, large_tables, listening
+from tests.bench.query_plans import LARGE_ROWS, explaining, full_scans, large_tables
 from tests.postgres import made_database, serving
 
 MARKS = "<!-- begin: page_speed -->", "<!-- end: page_speed -->"
@@ -102,7 +102,7 @@ def measure(client: TestClient, database: Engine, name: str, address: str, large
     Raises:
         ValueError: it cannot be had.
     """
-    with listening(database) as sent:
+    with explaining(database) as plans:
         answer = client.get(address)
     if answer.status_code != 200:
         raise ValueError(f"every page must be there to be measured: {name} ({address}) answers {answer.status_code}")
@@ -113,11 +113,8 @@ def measure(client: TestClient, database: Engine, name: str, address: str, large
         began_s = time.perf_counter()
         client.get(address)
         seconds.append(time.perf_counter() - began_s)
-    return Measured(name, tuple(seconds), len(sent), tuple(sorted(_scanned(database, sent, large))))
-
-
-def _scanned(database: Engine, sent: Sequence[Sent], large: frozenset[str]) -> set[str]:
-    return {table for one in sent if one.is_read for table in full_scans(explain(database, one), large)}
+    scanned = {table for plan in plans if plan for table in full_scans(plan, large)}
+    return Measured(name, tuple(seconds), len(plans), tuple(sorted(scanned)))
 
 
 def table(measured: Sequence[Measured]) -> str:
@@ -181,20 +178,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     with serving(True) as server, made_database(server) as filled:
         migrate(filled)
         what = fill(filled, arguments.scale)
-        measured = _measure_all(filled)
+        large = large_tables(filled)
+        measured = _measure_all(filled, large)
     head = f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine(os.cpu_count() or 1)}. {what}. {REQUESTS} requests a page."
-    told = f"{head}\n\n{table(measured)}"
+    counted = f"Tables of {LARGE_ROWS:,} rows or more: {', '.join(f'`{name}`' for name in sorted(large))}."
+    told = f"{head}\n\n{table(measured)}\n\n{counted}"
     print(told)
     if arguments.write:
         write_between_marks(arguments.write, told, MARKS)
     return 0 if all(page.is_good for page in measured) else 1
 
 
-def _measure_all(filled: Engine) -> list[Measured]:
+def _measure_all(filled: Engine, large: frozenset[str]) -> list[Measured]:
     client = visitor(filled.url.render_as_string(hide_password=False))
     from nightreel_ui.database import media_database
 
-    large = large_tables(filled)
     with client:
         return [measure(client, media_database(), name, address, large) for name, address in pages(filled).items()]
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Connection, Engine, event, text
 
 LARGE_ROWS = 50_000
 LARGE_TABLES = text(
@@ -15,60 +14,34 @@ LARGE_TABLES = text(
 Plan = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Sent:
-    """A query as it went to the database; `settings` is the one before it that changed how queries are planned."""
-
-    statement: str
-    parameters: Any
-    settings: "Sent | None" = None
-
-    @property
-    def is_read(self) -> bool:
-        """Whether it can be explained; a `set` or a savepoint cannot."""
-        lines = [line for line in self.statement.splitlines() if not line.startswith("--")]
-        return "\n".join(lines).lstrip().lower().startswith(("select", "with"))
-
-
 @contextmanager
-def listening(database: Engine) -> Iterator[list[Sent]]:
-    """Collect the queries that are sent in the block."""
-    sent: list[Sent] = []
-    settings: dict[Any, Sent] = {}
+def explaining(database: Engine) -> Iterator[list[Plan | None]]:
+    """Collect a plan of each query that is sent in the block; none of what cannot be explained, such as a `set`.
 
-    def note(connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
-        sent.append(Sent(statement, parameters, settings.get(connection)))
-        if "set_config(" in statement:
-            settings[connection] = sent[-1]
+    Each is made just before the query, in its transaction: with its values, and with what was set for it.
+    """
+    plans: list[Plan | None] = []
 
-    def forget(connection: Any) -> None:
-        settings.pop(connection, None)
+    def note(connection: Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+        if not _is_read(statement):
+            plans.append(None)
+            return
+        cursor = connection.connection.cursor()
+        cursor.execute(f"explain (format json) {statement}", parameters)
+        plans.append(cursor.fetchone()[0][0]["Plan"])  # type: ignore[index]
+        cursor.close()
 
-    # Settings of a transaction end with it.
-    heard = (("before_cursor_execute", note), ("commit", forget), ("rollback", forget))
-    for name, hear in heard:
-        event.listen(database, name, hear)
+    event.listen(database, "before_cursor_execute", note)
     try:
-        yield sent
+        yield plans
     finally:
-        for name, hear in heard:
-            event.remove(database, name, hear)
+        event.remove(database, "before_cursor_execute", note)
 
 
 def large_tables(database: Engine) -> frozenset[str]:
     """Tables that no page may read from end to end. The database must have been analyzed."""
     with database.connect() as connection:
         return frozenset(connection.execute(LARGE_TABLES, {"rows": LARGE_ROWS}).scalars())
-
-
-def explain(database: Engine, sent: Sent) -> Plan:
-    """The plan by which the database answers this query, with these values."""
-    with database.connect() as connection:
-        if sent.settings:
-            connection.exec_driver_sql(sent.settings.statement, sent.settings.parameters)
-        cursor = connection.exec_driver_sql(f"explain (format json) {sent.statement}", sent.parameters)
-        plan: Plan = cursor.scalar_one()[0]["Plan"]
-    return plan
 
 
 def full_scans(plan: Plan, tables: frozenset[str]) -> list[str]:
@@ -84,3 +57,8 @@ def full_scans(plan: Plan, tables: frozenset[str]) -> list[str]:
     for child in plan.get("Plans", []):
         here += full_scans({**child, "within_limit": is_limited}, tables)
     return here
+
+
+def _is_read(statement: str) -> bool:
+    lines = [line for line in statement.splitlines() if line.strip() and not line.lstrip().startswith("--")]
+    return lines[0].lstrip().lower().startswith(("select", "with")) if lines else False

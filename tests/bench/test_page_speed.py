@@ -3,7 +3,7 @@
 from sqlalchemy import text
 
 from tests.bench.page_speed import Measured
-from tests.bench.query_plans import explain, full_scans, listening
+from tests.bench.query_plans import explaining, full_scans
 
 LARGE = frozenset({"media_location"})
 FILL = """
@@ -13,11 +13,12 @@ select 'archive', n::text, now(), 'empty', 'empty' from generate_series(1, 5000)
 
 
 def plan_of(database, statement):
-    with database.connect() as connection, listening(database) as sent:
-        connection.execute(text(statement))
-    (read,) = sent
-    assert read.is_read
-    return explain(database, read)
+    with database.connect() as connection, explaining(database) as plans:
+        connection.execute(text(f"-- name: it\n{statement}"))
+        connection.execute(text("set local enable_seqscan = off"))
+    plan, nothing = plans
+    assert nothing is None
+    return plan
 
 
 def test_a_table_that_is_read_from_end_to_end_is_named(media_database):

@@ -41,8 +41,8 @@ RECORDED = "select count(*) as n from stage_attempt where dag_id = :dag_id and r
 
 
 @pytest.fixture(scope="module")
-def measured(deployment, narration):
-    location = f"archive/{narration.path.relative_to(deployment.settings.archive)}"
+def measured(deployment, speech):
+    location = f"archive/{speech.relative_to(deployment.settings.archive)}"
     choices = {"variants": VARIANTS, "repeats": REPEATS, "name": "first"}
     return deployment.wait(deployment.start(location, dag_id=DAG, **choices), limit_s=1800)
 
@@ -63,8 +63,7 @@ def test_int8_is_faster_than_float32_and_agrees_with_it(deployment, measured):
     checks = [row for row in deployment.run_rows(CHECKS, measured) if row["variant"] == "audio int8"]
     assert {row["name"] for row in checks} == {"word error rate", "p95 of segment start drift"}
     outcomes = {row["name"]: row["outcome"] for row in deployment.run_rows(VARIANT_ROWS, measured)}
-    assert outcomes["audio float32"] == outcomes["vision float32"] == "measured"
-    assert set(outcomes.values()) <= {"measured", "wrong"}
+    assert set(outcomes.values()) == {"measured"}
 
 
 def test_the_machine_the_images_and_the_media_are_named(deployment, measured):
@@ -96,7 +95,7 @@ def test_the_files_lie_in_the_benchmarks_folder(deployment, measured):
 
 
 def test_a_variant_made_wrong_on_purpose_is_caught(deployment, speech):
-    """It keeps the surest boxes alone: faster to write, and another result."""
+    """It keeps the surest boxes alone and reads no text: faster, and another result."""
     location = f"archive/{speech.relative_to(deployment.settings.archive)}"
     blind = {"vision.analyze": {"detection_confidence": 0.99, "ocr": False}}
     variants = [
@@ -110,9 +109,9 @@ def test_a_variant_made_wrong_on_purpose_is_caught(deployment, speech):
     assert "share of boxes with a partner" in wrong["message"]
 
 
-def test_slower_than_the_baseline_fails_the_run(deployment, measured, narration):
+def test_slower_than_the_baseline_fails_the_run(deployment, measured, speech):
     """The same variant by name with a beam of ten: it takes longer than the first benchmark's did."""
-    location = f"archive/{narration.path.relative_to(deployment.settings.archive)}"
+    location = f"archive/{speech.relative_to(deployment.settings.archive)}"
     wide = {"audio.transcribe": {"beam_size": 10}}
     variants = [
         {"name": "audio float32", "stages": ["audio.transcribe"], "compute_type": "float32", "parameters": wide}

@@ -68,5 +68,9 @@ def test_links_to_airflow_leave_the_frame_and_others_stay(pages):
     assert not wrong
 
 
+def test_no_link_opens_a_window_which_the_iframe_may_not(pages):
+    assert {target for shown in pages for _, target in shown.source.links} <= {"", "_top"}
+
+
 def test_nothing_is_loaded_from_elsewhere(pages):
     assert {link for shown in pages for link in shown.source.loaded if "//" in link} == set()

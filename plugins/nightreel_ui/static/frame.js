@@ -1,5 +1,5 @@
-// Airflow shows these pages in a frame that may not lead the window around it elsewhere. A link to one of Airflow's own
-// pages is therefore followed by that window itself, on the person's click.
+// Airflow shows these pages in an iframe that may not lead the window around it elsewhere. A link to one of Airflow's
+// own pages is therefore followed by that window itself, on the person's click.
 (function () {
   "use strict";
   if (window.parent === window) return;
