@@ -275,8 +275,9 @@ def _launch_more(night: Night, backfill: Backfill, airflow: AirflowRuns, is_paus
     to_launch = runs_to_launch(active, wanted, backfill.is_open(night.clock()), is_paused)
     # A run takes so many assets at most: what comes after those of all runs changes no share.
     most = wanted * MOST_ITEMS
-    share_s = next_work_s(night.database, backfill.backfill_id, most) / wanted if to_launch else 0.0
-    for _ in range(to_launch):
+    for launched in range(to_launch):
+        # Of what the runs before it left: where all are launched at once, nothing stays over for one more.
+        share_s = next_work_s(night.database, backfill.backfill_id, most) / (wanted - launched)
         planned_at = night.clock()
         room_s = backfill.room_s(planned_at)
         packer = Packer(night.learn(), backfill.scope, night.uses_gpu(backfill.scope), night.settings.shard_minutes)

@@ -28,7 +28,7 @@ class Waiting:
 def next_shard(
     waiting: Iterable[Waiting], overhead_s: float, target_s: float, room_s: float, most: int = MOST_ITEMS
 ) -> tuple[Waiting, ...]:
-    """The next assets, in the order given, until their expected work comes to `target_s`; empty when none fits.
+    """The next assets, in the order given, until their expected work is nearest to `target_s`; empty when none fits.
 
     What cannot end in `room_s` together with `overhead_s` and what was taken before it, at its longest, is passed
     over; the search ends when `LOOK_AHEAD` were. An asset that is longer than the target makes a shard by itself.
@@ -48,7 +48,8 @@ def next_shard(
             if passed_over >= LOOK_AHEAD:
                 break
             continue
-        if chosen and expected_s + item.work.expected_s > target_s:
+        # Were it never more, shares of all that waits would leave a few assets over for a run of their own.
+        if chosen and expected_s + item.work.expected_s / 2 > target_s:
             break
         chosen.append(item)
         expected_s += item.work.expected_s
