@@ -51,7 +51,9 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     folder = tmp_path_factory.mktemp("ui")
     open_to_all(folder)
     (folder / "archive").mkdir()
-    with deployed(own_settings(folder, f"nightreel-ui-{os.getpid()}")) as running:
+    # Scans take films that were made a moment ago.
+    settings = own_settings(folder, f"nightreel-ui-{os.getpid()}") | {"NIGHTREEL_SETTLE_S": "0"}
+    with deployed(settings) as running:
         yield running
 
 
