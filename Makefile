@@ -26,7 +26,7 @@ DEVELOPMENT := .venv/.development
 SOURCES := console operators dags plugins images docs tests
 LIST_FILES := git ls-files --cached --others --exclude-standard --
 
-.PHONY: help demo up down restart status logs process backfill progress pause resume report psql gpu simulate-gpu images test check format docs clean
+.PHONY: help demo up down restart status logs process benchmark backfill progress pause resume report psql gpu simulate-gpu images test check format docs clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -34,8 +34,8 @@ help: ## List the commands
 demo: up ## Start everything and take three sample files through it
 	@$(PY) -m console.demo
 
-up: images ## Start the services, or apply what changed, and wait until all are healthy
-	@$(PY) -m console.stack up
+up: images ## Start the services, or apply what changed; MONITORING=1 with Prometheus and Grafana from now on, 0 without
+	@$(PY) -m console.stack up $(if $(MONITORING),--monitoring=$(MONITORING))
 
 down: $(CONSOLE) ## Stop the services; databases, results and logs stay
 	@$(PY) -m console.stack down
@@ -52,6 +52,10 @@ logs: $(CONSOLE) ## Follow the services' logs; SERVICE=scheduler for one
 process: $(CONSOLE) ## Take FILE=clip.mp4 through the pipeline; URGENT=1, ARGS="--language en"
 	@$(if $(FILE),,$(error FILE must name a media file: make process FILE=clip.mp4))$(PY) -m console.engine
 	@$(PY) -m console.process $(call if_set,$(URGENT),--urgent) $(ARGS) -- "$$FILE"
+
+benchmark: $(CONSOLE) ## Measure compute types and devices on FILE=clip.mp4; ARGS="--repeats 7 --variants int8=audio.transcribe:cpu:int8 …"
+	@$(if $(FILE),,$(error FILE must name a media file: make benchmark FILE=clip.mp4))$(PY) -m console.engine
+	@$(PY) -m console.benchmark $(ARGS) -- "$$FILE"
 
 backfill: $(CONSOLE) ## Process what has no result yet: FOLDER=archive/2024 or LIST=file; DRY_RUN=1, ORDER=oldest, UNTIL=06:00, ARGS=…
 	@$(if $(FOLDER)$(LIST),,$(error FOLDER must name a folder, or LIST a file that lists some: make backfill FOLDER=archive/2024))$(PY) -m console.engine

@@ -8,8 +8,9 @@ from pathlib import Path
 from console.setting_rules import INBOX, whole_number
 from console.terminal import ConsoleError
 
-# Whoever reads the archives; stage containers get them from the operators, who are told the paths.
-READERS = ("scheduler",)
+# Whoever reads the archives, the API server to play them. Stage containers get them from the operators, who are told
+# the paths.
+READERS = ("scheduler", "api-server")
 FIRST_ARCHIVE = "archive"
 TAKEN_NAMES = (FIRST_ARCHIVE, INBOX)
 ROOT_NAME = re.compile(r"[a-z0-9-]+")

@@ -47,9 +47,11 @@ def ensure_postgres_image() -> str:
     Raises:
         ConsoleError: it can be neither pulled nor built here.
     """
-    recipe = _digest(*sorted(path for path in POSTGRES_DIRECTORY.glob("*") if path.is_file()))
     _ensure(
-        POSTGRES_IMAGE, OFFICIAL_POSTGRES_IMAGE, recipe, lambda made_by: build_postgres_image(POSTGRES_IMAGE, made_by)
+        POSTGRES_IMAGE,
+        OFFICIAL_POSTGRES_IMAGE,
+        recipe_of(POSTGRES_DIRECTORY),
+        lambda made_by: build_postgres_image(POSTGRES_IMAGE, made_by),
     )
     return POSTGRES_IMAGE
 
@@ -64,8 +66,8 @@ def _ensure(name: str, official: str, recipe: str, make: Callable[[str], None]) 
         make(recipe)
 
 
-def pull(image: str, name: str) -> bool:
-    """Pull `image` and name it `name`; false when no registry answers, which is told in one line.
+def pull(image: str, name: str, otherwise: str = "it is made here from Debian's packages") -> bool:
+    """Pull `image` and name it `name`; false when no registry answers, which is told in one line with `otherwise`.
 
     Raises:
         ConsoleError: the registry answered, but the pull did not end in time.
@@ -85,7 +87,7 @@ def pull(image: str, name: str) -> bool:
     if code == 0 and docker_succeeds("tag", image, name):
         return True
     said = tail(log, 1)
-    say(f"  no registry has it ({said[-1] if said else 'none answered'}); it is made here from Debian's packages")
+    say(f"  no registry has it ({said[-1] if said else 'none answered'}); {otherwise}")
     return False
 
 
@@ -213,18 +215,32 @@ def build_postgres_image(name: str, recipe: str) -> None:
     Raises:
         ConsoleError: the build failed.
     """
+    build_from_packages(POSTGRES_DIRECTORY, name, recipe)
+
+
+def build_from_packages(directory: Path, name: str, recipe: str) -> None:
+    """Build the image of a folder that stands on the distribution's; `recipe` becomes its label.
+
+    Raises:
+        ConsoleError: the build failed.
+    """
     base = ensure_distribution_image()
     secret = ["--secret", f"id=ca,src={CA_BUNDLE}"] if CA_BUNDLE.exists() else []
     run(
         [
             *("docker", "build", "--progress", "plain", "--build-arg", f"DISTRIBUTION_IMAGE={base}"),
             *secret,
-            *("--label", f"{RECIPE_LABEL}={recipe}", "--tag", name, POSTGRES_DIRECTORY),
+            *("--label", f"{RECIPE_LABEL}={recipe}", "--tag", name, directory),
         ],
-        log=LOGS / "image-postgres.log",
+        log=LOGS / f"image-{directory.name}.log",
         title=f"build {name}",
         environment=docker_environment(),
     )
+
+
+def recipe_of(directory: Path) -> str:
+    """Names the content of an image's folder: 16 hex digits that change with its files."""
+    return _digest(*sorted(path for path in directory.glob("*") if path.is_file()))
 
 
 def _digest(*paths: Path) -> str:

@@ -53,8 +53,8 @@ VARIANTS = ("cpu", "cuda")
 BASE = "base"
 AIRFLOW = "airflow"
 GPU_AGENT = "gpu_agent"
-# These two are not built from a context of ours; `console.base_image` sees to them.
-MADE_ELSEWHERE = frozenset({"distribution", "postgres"})
+# These are not built from a context of ours; `console.base_image` and `console.monitoring` see to them.
+MADE_ELSEWHERE = frozenset({"distribution", "postgres", "prometheus"})
 # Lies in the base image's folder, and is part of each stage image, and of the GPU agent's, instead.
 STAGE_CONTRACT = "stage_contract"
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "*.md", "*.lock", STAGE_CONTRACT)

@@ -84,6 +84,15 @@ def run_job(api: AirflowApi, job: Job) -> RunState:
     run = api.trigger(
         job.dag_id, conf, f"{'urgent' if job.urgent else 'by_hand'}__{datetime.now(UTC):%Y%m%dT%H%M%S_%f}"
     )
+    return watch(api, run)
+
+
+def watch(api: AirflowApi, run: RunState) -> RunState:
+    """Follow a run to its end, a line for each task that ends.
+
+    Raises:
+        ConsoleError: Airflow does not answer for long.
+    """
     console.print(f"[bold]{run.dag_id}[/] {run.run_id}", highlight=False)
     console.print(f"  {api.run_url(run.dag_id, run.run_id)}", style="dim")
     shown: dict[str, str] = {}

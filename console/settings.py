@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from console.archives import FIRST_ARCHIVE, SCAN_SETTINGS, check_scan, more_archives
+from console.monitoring_settings import MONITORING_GROUP, MONITORING_PORTS, MONITORING_SETTINGS, check_monitoring
 from console.night import GROUP, NIGHT_SETTINGS, machine_time_zone
 from console.setting_rules import check_gpu, check_night, gpu_devices, port, positive_number, whole_number
 from console.terminal import REPOSITORY, ConsoleError
@@ -79,6 +80,8 @@ class Settings:
     postgres_port: int
     gpu_agent_port: int
     gpu_devices: tuple[str, ...]
+    is_monitored: bool
+    monitoring_ports: Mapping[str, int]
 
     @property
     def slots(self) -> int:
@@ -90,7 +93,8 @@ class Settings:
     def ports(self) -> dict[str, int]:
         """The ports on this machine that the services open, by setting."""
         open_ports = {"AIRFLOW_PORT": self.airflow_port, "POSTGRES_PORT": self.postgres_port}
-        return open_ports | ({"NIGHTREEL_GPU_AGENT_PORT": self.gpu_agent_port} if self.gpu_devices else {})
+        open_ports |= {"NIGHTREEL_GPU_AGENT_PORT": self.gpu_agent_port} if self.gpu_devices else {}
+        return open_ports | (dict(self.monitoring_ports) if self.is_monitored else {})
 
     @property
     def inbox(self) -> Path:
@@ -179,9 +183,14 @@ ENTRIES = (
     Entry("NIGHTREEL_GPU_AGENT_URL", "The GPU agent, as the other services see it.", lambda m: "http://gpu-agent:9410"),
     Entry("NIGHTREEL_TIME_ZONE", "The time zone of the nights' hours.", lambda m: machine_time_zone(), GROUP),
     *(Entry(name, comment, _always(value)) for name, comment, value in NIGHT_SETTINGS),
+    *(
+        Entry(name, comment, _always(value), MONITORING_GROUP if name == MONITORING_SETTINGS[0][0] else "")
+        for name, comment, value in MONITORING_SETTINGS
+    ),
     Entry("AIRFLOW_ADMIN_PASSWORD", "Airflow's user `admin`.", _secret, "Passwords and keys, random"),
     Entry("AIRFLOW_VIEWER_PASSWORD", "Airflow's user `viewer`, who may look and not touch.", _secret),
     Entry("NIGHTREEL_NOTES_PASSWORD", "Airflow's user `nightreel`, by whom tasks write notes on runs.", _secret),
+    Entry("GRAFANA_ADMIN_PASSWORD", "Grafana's user `admin`, taken when Grafana starts for the first time.", _secret),
     Entry("POSTGRES_PASSWORD", "The database's superuser. The three are used when the database is made.", _secret),
     Entry("AIRFLOW_DB_PASSWORD", "The owner of Airflow's database.", _secret),
     Entry("MEDIA_DB_PASSWORD", "The owner of the media database.", _secret),
@@ -200,6 +209,7 @@ ENTRIES = (
     ),
     Entry("NIGHTREEL_DOCKER_GID", "The group that may use it.", lambda m: "0"),
     Entry("COMPOSE_FILE", "What Compose reads; with a GPU, its agent too.", lambda m: COMPOSE_FILES[0]),
+    Entry("COMPOSE_PROFILES", "What Compose starts beside the services: Prometheus and Grafana.", lambda m: ""),
     Entry(
         "NIGHTREEL_GPU_VRAM_MIB",
         "MiB of each GPU, in their order, as the agent tells; by hand where it cannot.",
@@ -332,6 +342,7 @@ def check(values: Mapping[str, str]) -> Settings:
     positive_number(values, "NIGHTREEL_STAGE_CPUS")
     check_gpu(values)
     check_scan(values)
+    check_monitoring(values)
     check_night(values, archives=[FIRST_ARCHIVE, *more_archives(values)])
     for entry in ENTRIES:
         if entry.default is _secret and not re.fullmatch(r"[A-Za-z0-9_.~-]+", values[entry.name]):
@@ -346,6 +357,8 @@ def check(values: Mapping[str, str]) -> Settings:
         postgres_port=port(values, "POSTGRES_PORT"),
         gpu_agent_port=port(values, "NIGHTREEL_GPU_AGENT_PORT"),
         gpu_devices=gpu_devices(values),
+        is_monitored=values["NIGHTREEL_MONITORING"] == "1",
+        monitoring_ports={name: port(values, name) for name in MONITORING_PORTS},
     )
 
 

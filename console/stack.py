@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from console import gpu
+from console import gpu, monitoring
 from console.archives import require_folders, write_compose_file
 from console.base_image import ensure_postgres_image
 from console.compose import (
@@ -39,7 +39,7 @@ from console.terminal import LOGS, REPOSITORY, ConsoleError, console, guard, pla
 __all__ = ["docker_compose", "down", "report", "restart", "status", "up"]
 
 AIRFLOW_IMAGE = "nightreel/airflow:cpu"
-# All of these must be well; the GPU agent need not be.
+# All of these must be well, and those of monitoring where it is on; the GPU agent need not be.
 SERVICES = ("postgres", INITIALIZATION, "api-server", "scheduler", "dag-processor", "triggerer")
 CODE_SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
 UP_S = 600.0
@@ -48,8 +48,10 @@ STACK_LABEL = "nightreel.stack"
 NIGHTS_LIMIT_S = 30.0
 
 
-def up() -> Settings:
+def up(is_monitored: str | None = None) -> Settings:
     """Start what does not run yet, restart what changed, and return when all services are healthy.
+
+    `is_monitored`, 0 or 1, is kept as the setting NIGHTREEL_MONITORING.
 
     Raises:
         ConsoleError: something is missing, a port is taken, or a service does not get well.
@@ -57,11 +59,14 @@ def up() -> Settings:
     ensure_engine()
     _refuse_unknown_database()
     complete()
+    if is_monitored is not None:
+        record(reckoned_file(), {"NIGHTREEL_MONITORING": is_monitored})
     settings = load_settings()
     _require_free_ports(settings)
     if image_id(AIRFLOW_IMAGE) is None:
         raise ConsoleError(f"{AIRFLOW_IMAGE} must be built before the services start: run `make images`")
     ensure_postgres_image()
+    monitoring.ensure_monitoring_images(settings)
     prepare_folders(settings)
     settings = _reckon(settings)
     with step("start the services"):
@@ -70,6 +75,8 @@ def up() -> Settings:
     say(f"Log in   as {settings.airflow_user}, with AIRFLOW_ADMIN_PASSWORD from {ENV_FILE}")
     say(f"Archive  {', '.join(map(str, [settings.archive, *settings.more_archives.values()]))}")
     say(f"Results  {settings.results}")
+    for name, address in monitoring.urls(settings):
+        say(f"{name:<10} {address}")
     say(f"Nights   {nights(settings)}")
     return settings
 
@@ -78,7 +85,7 @@ def down() -> None:
     """Stop the services and the stage containers they started. Databases, results and logs stay."""
     settings = load_settings()
     with step("stop the services"):
-        docker_compose(settings, "down", "--remove-orphans")
+        docker_compose(settings, *monitoring.every_profile(), "down", "--remove-orphans")
     engine = ("--host", f"unix://{stage_socket()}")
     left = docker(*engine, "ps", "--all", "--quiet", "--filter", f"label={STACK_LABEL}={settings.project}").split()
     if left:
@@ -90,10 +97,15 @@ def down() -> None:
 
 
 def restart() -> None:
-    """Restart Airflow's services, so that changed operators and plugins are read. Running tasks are retried."""
+    """Restart Airflow's services, so that changed operators and plugins are read. Running tasks are retried.
+
+    Those of monitoring that are there are restarted too, and read their files anew.
+    """
     settings = _reckon(load_settings())
+    watching = monitoring.services(settings)
+    there = [state.service for state in service_states(settings, *watching)] if watching else []
     with step("restart Airflow's services"):
-        docker_compose(settings, "restart", *CODE_SERVICES)
+        docker_compose(settings, "restart", *CODE_SERVICES, *there)
         _start_services(settings)
 
 
@@ -138,17 +150,19 @@ def status() -> None:
         ConsoleError: a service is not well.
     """
     settings = load_settings()
-    states = service_states(settings, *SERVICES)
+    wanted = _wanted(settings)
+    states = service_states(settings, *wanted)
     if settings.gpu_devices:
         states += gpu.agent_state(settings)
-    for service in (*SERVICES, *([gpu.AGENT] if settings.gpu_devices else [])):
+    for service in (*wanted, *([gpu.AGENT] if settings.gpu_devices else [])):
         found = next((state for state in states if state.service == service), None)
         ill = "[yellow]![/]" if service == gpu.AGENT else "[red]✗[/]"
         mark = "[green]✓[/]" if found and found.is_well else ill
         console.print(f"{mark} {found.words if found else f'{service} is not there'}")
-    if not _all_well(states):
+    if not _all_well(settings, states):
         raise ConsoleError("not all services are well; `make up` starts them, `make logs` tells what they say")
-    say(settings.airflow_url)
+    for _, address in [("Airflow", settings.airflow_url), *monitoring.urls(settings)]:
+        say(address)
     say(f"nights: {nights(settings)}")
 
 
@@ -211,7 +225,8 @@ def _reckon(settings: Settings) -> Settings:
     """Settings that follow from the machine, the GPUs and the other settings: recorded, for Compose alone too."""
     socket = stage_socket()
     machine = {"NIGHTREEL_DOCKER_SOCKET": str(socket), "NIGHTREEL_DOCKER_GID": str(socket.stat().st_gid)}
-    settings = _record({**machine, "COMPOSE_FILE": _compose_files(settings)})
+    reckoned = {"COMPOSE_FILE": _compose_files(settings), "COMPOSE_PROFILES": monitoring.profiles(settings)}
+    settings = _record(machine | reckoned)
     settings = _record(gpu.reckon(settings) if settings.gpu_devices else gpu.WITHOUT)
     return _record({"NIGHTREEL_PARALLELISM": str(settings.slots)})
 
@@ -240,6 +255,7 @@ def _start_services(settings: Settings) -> None:
     started_s = time.monotonic()
     states: list[ServiceState] = []
     told: set[str] = set()
+    monitoring.stop_unwanted(settings)
     # The agent was started apart: were it to fail or hang here, nothing would start.
     services = [name for name in service_names(settings) if name != gpu.AGENT]
     # What was well before may be replaced yet; it is told when Compose has decided.
@@ -254,7 +270,7 @@ def _start_services(settings: Settings) -> None:
             stderr=subprocess.STDOUT,
         )
     with progress("the services start", lambda: ", ".join(s.words for s in states if not s.is_well)):
-        while not (process.poll() == 0 and _all_well(states)):
+        while not (process.poll() == 0 and _all_well(settings, states)):
             if process.poll() not in (None, 0) or time.monotonic() - started_s > UP_S:
                 process.terminate()
                 raise ConsoleError(_failure(settings, services, log))
@@ -267,8 +283,12 @@ def _start_services(settings: Settings) -> None:
                 console.print(f"  [green]✓[/] {state.words} [dim]{elapsed_s:.1f} s[/]")
 
 
-def _all_well(states: Sequence[ServiceState]) -> bool:
-    return set(SERVICES) <= {state.service for state in states if state.is_well}
+def _all_well(settings: Settings, states: Sequence[ServiceState]) -> bool:
+    return set(_wanted(settings)) <= {state.service for state in states if state.is_well}
+
+
+def _wanted(settings: Settings) -> tuple[str, ...]:
+    return (*SERVICES, *monitoring.services(settings))
 
 
 def _failure(settings: Settings, services: Sequence[str], log: Path) -> str:
@@ -285,11 +305,12 @@ def _main() -> None:
     parser.add_argument(
         "command", choices=["up", "down", "restart", "status", "logs", "psql", "report", "gpu", "progress", "pause"]
     )
+    parser.add_argument("--monitoring", choices=["0", "1"], help="up: whether Prometheus and Grafana run from now on")
     given, passed_on = parser.parse_known_args()
     ensure_engine()
     match given.command:
         case "up":
-            up()
+            up(given.monitoring)
         case "down":
             down()
         case "restart":

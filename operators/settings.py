@@ -47,13 +47,18 @@ def folders() -> Folders:
         **more_archives(),
     }
     return Folders(
-        media_roots={root: MEDIA_MOUNT / root for root in host_roots},
+        media_roots=media_roots(),
         results=RESULTS_MOUNT,
         work=WORK_MOUNT,
         host_media_roots=host_roots,
         host_results=Path(required("NIGHTREEL_HOST_RESULTS")),
         host_work=Path(required("NIGHTREEL_HOST_WORK")),
     )
+
+
+def media_roots() -> dict[str, Path]:
+    """Where this process sees each root, if the service that it belongs to has the archives mounted."""
+    return {root: MEDIA_MOUNT / root for root in ("archive", "inbox", *more_archives())}
 
 
 def more_archives(environ: Mapping[str, str] = os.environ) -> dict[str, Path]:

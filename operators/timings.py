@@ -119,6 +119,9 @@ def finish_run(database: Database, dag_id: str, run_id: str, finished_at: dateti
     with transaction(database) as connection:
         if connection.execute(query("finish_run"), row).first() is None:
             raise UnknownKeyError(f"a run must begin before it ends: {dag_id} {run_id} did not")
+        connection.execute(query("measure_run"), row)
+        connection.execute(query("sum_attempts"), row | {"task_id": None, "map_index": None, "try_number": None})
+        connection.execute(query("sum_run_items"), row)
 
 
 def run_outcome(items: Sequence[RunItem]) -> RunOutcome:
@@ -238,6 +241,8 @@ def end_unheard_attempts(database: Database, task: TaskKey, finished_at: datetim
 def record_phases(database: Database, task: TaskKey, records: Sequence[PhaseRecord]) -> None:
     """Record an attempt's phases, all at once or as they come. A record that is there already stays as it is.
 
+    What pages read of many runs at once is brought up to date with them.
+
     Raises:
         UnknownKeyError: the attempt never began.
     """
@@ -246,9 +251,16 @@ def record_phases(database: Database, task: TaskKey, records: Sequence[PhaseReco
         "records": json.dumps([storable_json(record.model_dump(mode="json")) for record in records]),
     }
     with transaction(database) as connection:
+        connection.execute(query("lock_run"), row)
         if connection.execute(query("lock_attempt"), row).first() is None:
             raise _unknown(task)
-        connection.execute(query("save_phases"), row)
+        added = connection.execute(query("save_phases"), row).scalars().all()
+        if not added:
+            return
+        connection.execute(query("measure_run"), row)
+        connection.execute(query("sum_attempts"), row)
+        # Last: other runs wait for these rows.
+        connection.execute(query("count_phases"), row | {"first": min(added)})
 
 
 def last_finished(database: Database, dag_id: str, run_id: str, task_ids: Sequence[str]) -> datetime | None:

@@ -345,7 +345,88 @@ where not exists (
         and (earlier.phase, earlier.started_at) = (r.phase, r.started_at)
         and earlier.asset_id is not distinct from r.asset_id
 )
-on conflict (dag_id, run_id, task_id, map_index, try_number, phase, asset_id, started_at) do nothing;
+on conflict (dag_id, run_id, task_id, map_index, try_number, phase, asset_id, started_at) do nothing
+returning sequence;
+
+-- name: lock_run
+-- Whoever sums up a run's phases sees all that others have recorded of it before.
+select run_id from processing_run where (dag_id, run_id) = (:dag_id, :run_id) for no key update;
+
+-- name: count_phases
+-- Adds the phases of an attempt from :first on. Rows are locked in the order of their keys.
+insert into phase_count (
+    night, part, phase, variant, device, model_names, compute_type, duration_bucket, occurrences, total_s
+)
+select night, part, phase, variant, device, model_names, compute_type, duration_bucket, count(*), sum(duration_s)
+from phase_report
+where (dag_id, run_id, task_id, map_index, try_number) = (:dag_id, :run_id, :task_id, :map_index, :try_number)
+    and sequence >= :first
+    and outcome = 'done'
+group by night, part, phase, variant, device, model_names, compute_type, duration_bucket
+order by night, part, phase, variant, device, model_names, compute_type, duration_bucket
+on conflict (night, part, phase, variant, device, model_names, compute_type, duration_bucket) do update set
+    occurrences = phase_count.occurrences + excluded.occurrences,
+    total_s = phase_count.total_s + excluded.total_s;
+
+-- name: sum_attempts
+-- Of one attempt, or of all of a run: a media asset's length is known once it is published.
+update stage_attempt as a set
+    wait_s = spent.wait_s,
+    overhead_s = spent.overhead_s,
+    work_s = spent.work_s,
+    media_s = spent.media_s
+from (
+    select
+        i.dag_id, i.run_id, i.task_id, i.map_index, i.try_number,
+        sum(i.wait_s) as wait_s, sum(i.overhead_s) as overhead_s, sum(i.work_s) as work_s,
+        coalesce(sum(m.duration_s) filter (where i.is_done and i.work_s > 0), 0) as media_s
+    from (
+        select
+            p.dag_id, p.run_id, p.task_id, p.map_index, p.try_number, p.asset_id,
+            coalesce(sum(p.duration_s) filter (where p.kind = 'wait'), 0) as wait_s,
+            coalesce(sum(p.duration_s) filter (where p.kind = 'overhead'), 0) as overhead_s,
+            coalesce(sum(p.duration_s) filter (where p.kind = 'work'), 0) as work_s,
+            bool_and(p.outcome = 'done') as is_done
+        from phase_report as p
+        where (p.dag_id, p.run_id) = (:dag_id, :run_id)
+            and (
+                cast(:task_id as text) is null
+                or (p.task_id, p.map_index, p.try_number) = (:task_id, :map_index, :try_number)
+            )
+        group by p.dag_id, p.run_id, p.task_id, p.map_index, p.try_number, p.asset_id
+    ) as i
+    left join media_asset as m using (asset_id)
+    group by i.dag_id, i.run_id, i.task_id, i.map_index, i.try_number
+) as spent
+where (a.dag_id, a.run_id, a.task_id, a.map_index, a.try_number)
+    = (spent.dag_id, spent.run_id, spent.task_id, spent.map_index, spent.try_number);
+
+-- name: sum_run_items
+update run_item as i set work_s = spent.work_s, media_s = m.duration_s
+from (
+    select p.dag_id, p.run_id, p.asset_id, sum(p.duration_s) as work_s
+    from phase_report as p
+    where p.kind = 'work' and p.asset_id is not null
+        and (p.dag_id, p.run_id) = (:dag_id, :run_id)
+    group by p.dag_id, p.run_id, p.asset_id
+) as spent
+left join media_asset as m using (asset_id)
+where (i.dag_id, i.run_id, i.asset_id) = (spent.dag_id, spent.run_id, spent.asset_id);
+
+-- name: measure_run
+-- As run_coverage has it, kept for lists of runs.
+update processing_run as r set covered_s = (
+    select coalesce(sum(extract(epoch from upper(span) - lower(span))), 0)::double precision
+    from (
+        select tstzmultirange(tstzrange(least(r.queued_at, r.started_at), greatest(coalesce(r.finished_at, 'infinity'), r.started_at), '[)'))
+            * coalesce(range_agg(tstzrange(p.started_at, p.started_at + p.span_s * interval '1 second', '[)')),
+                tstzmultirange()) as spans
+        from phase_timing as p
+        where (p.dag_id, p.run_id) = (r.dag_id, r.run_id)
+    ) as covered
+    cross join unnest(covered.spans) as span
+)
+where (r.dag_id, r.run_id) = (:dag_id, :run_id);
 
 
 -- Publishing ------------------------------------------------------------------------------------------------------
@@ -1365,55 +1446,6 @@ update stage_attempt set
 where (dag_id, run_id) = (:dag_id, :run_id) and outcome = 'running' and started_at < :ended_at;
 
 
--- Search ----------------------------------------------------------------------------------------------------------
-
--- name: search_transcripts
--- Utterances that say it, best first: words, "phrases in quotes", or, -not. «» mark the hits.
-select
-    s.asset_id, s.segment_index, s.start_s, s.end_s, t.language, l.root, l.path,
-    ts_headline('simple', s.text, q.query, 'HighlightAll=true, StartSel=«, StopSel=»') as excerpt,
-    ts_rank(s.search, q.query) as rank
-from websearch_to_tsquery('simple', :query) as q (query)
-join transcript_segment as s on s.search @@ q.query
-join transcript as t using (asset_id)
-left join lateral (
-    select root, path from media_location where asset_id = s.asset_id order by seen_at desc, root, path limit 1
-) as l on true
-where t.language = :language or cast(:language as text) is null
-order by rank desc, s.asset_id, s.segment_index
-limit :limit offset :offset;
-
--- name: search_frame_texts
--- Lines of text on screen, the most confident first.
-select f.asset_id, f.frame_index, frame.time_s, f.text, f.confidence
-from websearch_to_tsquery('simple', :query) as q (query)
-join frame_text as f on f.search @@ q.query
-join frame using (asset_id, frame_index)
-order by f.confidence desc, f.asset_id, f.frame_index, f.line_index
-limit :limit offset :offset;
-
--- name: find_label
--- Assets that show an object: in how many frames, how sure, and from when on.
-select
-    d.asset_id, count(distinct d.frame_index) as frames, max(d.confidence) as confidence, min(frame.time_s) as first_s
-from detection as d
-join frame using (asset_id, frame_index)
-where d.label = :label and d.confidence >= :confidence
-group by d.asset_id
-order by frames desc, d.asset_id
-limit :limit offset :offset;
-
--- name: find_entity
--- Assets that name something starting with these words.
-select asset_id, label, min(text) as text, count(*) as mentions
-from entity
-where left(lower(text), 200) like
-    replace(replace(replace(left(lower(:text), 200), '\', '\\'), '%', '\%'), '_', '\_') || '%'
-group by asset_id, label, lower(text)
-order by mentions desc, asset_id, label, text
-limit :limit offset :offset;
-
-
 -- Reports ---------------------------------------------------------------------------------------------------------
 
 -- name: find_run
@@ -1586,3 +1618,929 @@ set
     message = 'its process died without a word; the CPU took over'
 where (dag_id, run_id, task_id, map_index) = (:dag_id, :run_id, :task_id, :map_index) and outcome = 'running'
 returning try_number, coalesce(joined_try_number, try_number) as container_try_number;
+
+-- Pages: devices ------------------------------------------------------------------------------------------------------
+
+-- name: list_granted_leases
+-- All that were held at some time since an instant. Two ways to find them, since an index serves each.
+select device_uuid, leased_mib, granted_at, ended_at
+from gpu_lease
+where ended_at is null and device_uuid is not null
+union all
+select device_uuid, leased_mib, granted_at, ended_at
+from gpu_lease
+where ended_at > :since and device_uuid is not null;
+
+-- name: list_stage_routing
+select stage, policy, changed_at, changed_by, reason from stage_routing;
+
+-- name: page_breaker_changes
+-- The last first.
+select device_uuid, changed_at, state_before, state_after, reason, changed_by
+from gpu_breaker_change
+order by change_id desc
+limit :limit offset :offset;
+
+-- name: page_routing_changes
+-- The last first.
+select stage, changed_at, policy_before, policy_after, changed_by, reason
+from stage_routing_change
+order by change_id desc
+limit :limit offset :offset;
+
+-- Pages: backfill -----------------------------------------------------------------------------------------------------
+
+-- name: page_past_nights
+-- Backfills with a report, the last first. What an older report does not tell is null.
+select
+    backfill_id, dag_id, run_id, opens_at, closes_at, finished_at,
+    cast(report ->> 'shards' as integer) as runs,
+    cast(report ->> 'done' as integer) as done,
+    cast(report ->> 'rejected' as integer) as rejected,
+    cast(report ->> 'failed' as integer) as failed,
+    cast(report ->> 'left' as integer) as left_over,
+    cast(report ->> 'media_done_s' as double precision) as media_done_s,
+    cast(report ->> 'media_left_s' as double precision) as media_left_s
+from backfill
+where finished_at is not null
+order by backfill_id desc
+limit :limit offset :offset;
+
+-- name: page_night_runs
+-- Runs of a backfill, those under way first, then the last that ended; or those under way alone.
+with shown as (
+    select shard_id, dag_id, run_id, planned_at, launched_at, ended_at, outcome, expected_s, media_s
+    from backfill_shard
+    where backfill_id = :backfill_id and (ended_at is null or not cast(:only_under_way as boolean))
+    order by ended_at desc nulls first, shard_id desc
+    limit :limit offset :offset
+)
+select s.*, r.started_at as began_at, items.assets, items.ended
+from shown as s
+left join processing_run as r using (dag_id, run_id)
+cross join lateral (
+    select count(*) as assets, count(*) filter (where i.outcome is not null) as ended
+    from backfill_item as i
+    where i.shard_id = s.shard_id
+) as items
+order by s.ended_at desc nulls first, s.shard_id desc;
+
+-- name: count_failures
+-- Over all backfills: assets that failed and are tried again, now or later, and those that are parked.
+select count(*) filter (where not_before is not null) as waiting, count(*) filter (where not_before is null) as parked
+from asset_failure;
+
+-- name: page_failures
+-- The last that failed first; with where each asset lies, or lay.
+with shown as (
+    select asset_id, failures, failed_at, not_before, reason
+    from asset_failure
+    where cast(:is_parked as boolean) is null or (not_before is null) = :is_parked
+    order by failed_at desc, asset_id
+    limit :limit offset :offset
+)
+select s.*, place.name, coalesce(place.is_there, false) as is_there
+from shown as s
+left join lateral (
+    select l.root || '/' || l.path as name, l.vanished_at is null as is_there
+    from media_location as l
+    where l.asset_id = s.asset_id
+    order by l.vanished_at is null desc, l.seen_at desc
+    limit 1
+) as place on true
+order by s.failed_at desc, s.asset_id;
+
+-- name: list_last_pauses
+select paused_at, paused_by, reason, resumed_at, resumed_by from backfill_pause order by pause_id desc limit :limit;
+
+-- Pages: comparison ---------------------------------------------------------------------------------------------------
+
+-- name: begin_benchmark
+-- A run that is cleared and goes again is measured anew.
+insert into benchmark (dag_id, run_id, name, repeats, media, machine, started_at, outcome, baseline_id)
+values (
+    :dag_id, :run_id, :name, :repeats, cast(:media as jsonb), cast(:machine as jsonb), :started_at, 'running', :baseline_id
+)
+on conflict (dag_id, run_id) do update set
+    name = excluded.name, repeats = excluded.repeats, media = excluded.media, machine = excluded.machine,
+    started_at = excluded.started_at, finished_at = null, outcome = 'running', message = '',
+    baseline_id = excluded.baseline_id
+returning benchmark_id;
+
+-- name: forget_benchmark_variants
+delete from benchmark_variant where benchmark_id = :benchmark_id;
+
+-- name: add_benchmark_variant
+insert into benchmark_variant (benchmark_id, variant_index, name, outcome, message, builds)
+values (:benchmark_id, :variant_index, :name, :outcome, :message, cast(:builds as jsonb));
+
+-- name: copy_benchmark_timings
+copy benchmark_timing (
+    benchmark_id, variant_index, round, stage, phase, asset_id, seconds, peak_rss_mib, peak_vram_mib
+) from stdin;
+
+-- name: add_benchmark_figure
+insert into benchmark_figure (benchmark_id, variant_index, stage, phase, position, n, median_s, q1_s, q3_s)
+values (:benchmark_id, :variant_index, :stage, :phase, :position, :n, :median_s, :q1_s, :q3_s);
+
+-- name: add_benchmark_check
+insert into benchmark_check (benchmark_id, variant_index, stage, asset_id, name, value, tolerance, is_passed, message)
+values (:benchmark_id, :variant_index, :stage, :asset_id, :name, :value, :tolerance, :is_passed, :message);
+
+-- name: finish_benchmark
+update benchmark set finished_at = :finished_at, outcome = :outcome, message = :message, media = cast(:media as jsonb)
+where benchmark_id = :benchmark_id;
+
+-- name: find_benchmark
+select * from benchmark where benchmark_id = :benchmark_id;
+
+-- name: find_benchmark_of_run
+select benchmark_id from benchmark where (dag_id, run_id) = (:dag_id, :run_id);
+
+-- name: find_baseline
+-- The last that ended under a name; without a name the one that is marked. Never the asking run's own.
+select benchmark_id
+from benchmark
+where finished_at is not null
+    and (dag_id, run_id) <> (:dag_id, :run_id)
+    and case when cast(:name as text) is null then marked_at is not null else name = :name end
+order by benchmark_id desc
+limit 1;
+
+-- name: list_benchmark_variants
+select * from benchmark_variant where benchmark_id = :benchmark_id order by variant_index;
+
+-- name: list_benchmark_timings
+select * from benchmark_timing
+where benchmark_id = :benchmark_id
+order by round, variant_index, stage, asset_id nulls first, phase;
+
+-- name: list_benchmark_figures
+select * from benchmark_figure where benchmark_id = :benchmark_id order by position;
+
+-- name: list_benchmark_checks
+select * from benchmark_check where benchmark_id = :benchmark_id order by variant_index, stage, asset_id, name;
+
+-- name: page_benchmarks
+-- The last first.
+select
+    b.benchmark_id, b.dag_id, b.run_id, b.name, b.started_at, b.finished_at, b.outcome, b.message, b.machine, b.media,
+    b.repeats, b.baseline_id, b.marked_at, b.marked_by, r.outcome as run_outcome,
+    coalesce(v.variants, 0) as variants, coalesce(v.wrong, 0) as wrong, coalesce(v.failed, 0) as failed
+from benchmark as b
+join processing_run as r using (dag_id, run_id)
+left join lateral (
+    select
+        count(*) as variants,
+        count(*) filter (where outcome = 'wrong') as wrong,
+        count(*) filter (where outcome = 'failed') as failed
+    from benchmark_variant
+    where benchmark_id = b.benchmark_id
+) as v on true
+order by b.benchmark_id desc
+limit :limit offset :offset;
+
+-- name: unmark_benchmarks
+update benchmark set marked_at = null, marked_by = null where marked_at is not null;
+
+-- name: mark_benchmark
+-- No row when there is none that has ended.
+update benchmark set marked_at = :marked_at, marked_by = :marked_by
+where benchmark_id = :benchmark_id and finished_at is not null
+returning name;
+
+-- name: recent_attempts
+-- Of each stage and variant the latest attempts that ended well, back to where they had so many assets in all.
+-- Benchmarks record no attempts.
+select a.*, l.peak_mib, l.capacity_mib
+from unnest(cast(:stages as text[]), cast(:variants as text[])) as kind (stage, variant)
+cross join lateral (
+    select
+        latest.*,
+        sum(items_done) over (order by started_at desc rows unbounded preceding) - items_done as items_before
+    from (
+        select
+            dag_id, run_id, task_id, map_index, try_number, stage, variant, device, compute_type, models, items_done,
+            started_at, lease_id
+        from stage_attempt
+        where stage = kind.stage and variant = kind.variant and outcome = 'done'
+        order by started_at desc
+        limit :attempts
+    ) as latest
+) as a
+left join gpu_lease as l using (lease_id)
+where a.items_before < :items
+order by a.stage, a.variant, a.started_at desc;
+
+-- name: attempt_phases
+-- Of attempts, whose keys come as arrays: seconds per minute of media of each phase that assets have of their own.
+select
+    a.stage, a.variant, p.phase, count(*) as n,
+    percentile_cont(array[0.25, 0.5, 0.75]) within group (order by p.duration_s * 60 / m.duration_s) as quartiles,
+    sum(p.duration_s) as total_s
+from unnest(
+    cast(:dag_ids as text[]), cast(:run_ids as text[]), cast(:task_ids as text[]), cast(:map_indexes as integer[]),
+    cast(:try_numbers as integer[]), cast(:stages as text[]), cast(:variants as text[])
+) as a (dag_id, run_id, task_id, map_index, try_number, stage, variant)
+join phase_timing as p using (dag_id, run_id, task_id, map_index, try_number)
+join media_asset as m on m.asset_id = p.asset_id
+where p.outcome = 'done' and m.duration_s > 0
+group by a.stage, a.variant, p.phase
+order by a.stage, a.variant, total_s desc;
+
+-- name: attempt_overheads
+-- Of attempts, whose keys come as arrays: seconds per container of each phase that all its assets share.
+select
+    a.stage, a.variant, p.phase, count(*) as n,
+    percentile_cont(array[0.25, 0.5, 0.75]) within group (order by p.duration_s) as quartiles,
+    sum(p.duration_s) as total_s
+from unnest(
+    cast(:dag_ids as text[]), cast(:run_ids as text[]), cast(:task_ids as text[]), cast(:map_indexes as integer[]),
+    cast(:try_numbers as integer[]), cast(:stages as text[]), cast(:variants as text[])
+) as a (dag_id, run_id, task_id, map_index, try_number, stage, variant)
+join phase_timing as p using (dag_id, run_id, task_id, map_index, try_number)
+where p.outcome = 'done' and p.asset_id is null and p.phase in ('container_start', 'import', 'model_load')
+group by a.stage, a.variant, p.phase
+order by a.stage, a.variant, total_s desc;
+
+-- Metrics -------------------------------------------------------------------------------------------------------------
+
+-- name: limit_statements
+-- Of this transaction.
+select set_config('statement_timeout', cast(:limit_ms as text), true);
+
+-- name: metrics_phase_uses
+-- Of the night under way: which phases ended in order, how often, and how long they took together.
+select
+    part, phase, coalesce(variant, '') as variant, coalesce(device, '') as device,
+    sum(occurrences)::bigint as occurrences, sum(total_s) as total_s
+from phase_count
+where night = cast((cast(:now as timestamptz) at time zone 'UTC') - interval '12 hours' as date)
+group by part, phase, variant, device;
+
+-- name: metrics_phase_spreads
+-- Of the night under way: how long half of a phase's occurrences took at most, and 19 in 20. A bucket stands for its middle.
+with counted as (
+    select part, phase, coalesce(variant, '') as variant, duration_bucket, sum(occurrences) as occurrences
+    from phase_count
+    where night = cast((cast(:now as timestamptz) at time zone 'UTC') - interval '12 hours' as date)
+    group by part, phase, variant, duration_bucket
+),
+ranked as (
+    select
+        part, phase, variant, duration_bucket,
+        sum(occurrences) over (partition by part, phase, variant order by duration_bucket) as up_to,
+        sum(occurrences) over (partition by part, phase, variant) as occurrences
+    from counted
+)
+select
+    part, phase, variant, occurrences::bigint,
+    power(1.1::double precision, min(duration_bucket) filter (where up_to >= 0.5 * occurrences) + 0.5) as median_s,
+    power(1.1::double precision, min(duration_bucket) filter (where up_to >= 0.95 * occurrences) + 0.5) as p95_s
+from ranked
+group by part, phase, variant, occurrences;
+
+-- name: metrics_attempts
+select coalesce(stage, task_id) as part, coalesce(variant, '') as variant, outcome, count(*) as attempts
+from stage_attempt
+where finished_at > :since
+group by coalesce(stage, task_id), variant, outcome;
+
+-- name: metrics_fallbacks
+-- The CPU took work that was meant for a GPU: chosen before it began, given up by a task that had not begun, or failed.
+select stage, outcome as cause, count(*) as fallbacks
+from stage_attempt
+where finished_at > :since and outcome in ('moved', 'device_failed')
+group by stage, outcome
+union all
+select c.stage, 'chosen', count(*)
+from unnest(cast(:stages as text[])) as wanted (stage)
+join device_choice as c on c.stage = wanted.stage and c.decided_at > :since
+where c.branch = 'cpu' and c.policy <> 'cpu' and c.devices <> '[]'
+group by c.stage;
+
+-- name: metrics_runs_under_way
+select dag_id, count(*) as runs from processing_run where outcome = 'running' group by dag_id;
+
+
+-- Pages: archive ---------------------------------------------------------------------------------------------------
+
+-- name: plan_search
+-- For this transaction: plan for the words that are asked for, take hits from the indexes in the order in which
+-- they lie there, so that pages follow on one another, and give up in time.
+select
+    set_config('plan_cache_mode', 'force_custom_plan', true),
+    set_config('enable_seqscan', 'off', true),
+    set_config('max_parallel_workers_per_gather', '0', true),
+    set_config('jit', 'off', true),
+    set_config('statement_timeout', :timeout, true);
+
+-- name: search_tree
+-- What an index can answer of a search. Empty: it has no words. T: it only has words that must not be there.
+select querytree(websearch_to_tsquery('simple', :query));
+
+-- name: list_labels
+-- The kinds of objects that were ever found. Steps from one to the next in the index.
+with recursive step as (
+    (select label from detection order by label limit 1)
+    union all
+    select (select d.label from detection as d where d.label > step.label order by d.label limit 1)
+    from step
+    where step.label is not null
+)
+select label from step where label is not null;
+
+-- name: match_labels
+select label
+from unnest(cast(:labels as text[])) as label
+where to_tsvector('simple', label) @@ websearch_to_tsquery('simple', :query)
+order by label;
+
+-- name: list_languages
+with recursive step as (
+    (select language from transcript where language is not null order by language limit 1)
+    union all
+    select (select t.language from transcript as t where t.language > step.language order by t.language limit 1)
+    from step
+    where step.language is not null
+)
+select language from step where language is not null;
+
+-- name: list_roots
+with recursive step as (
+    (select root from media_location order by root limit 1)
+    union all
+    select (select l.root from media_location as l where l.root > step.root order by l.root limit 1)
+    from step
+    where step.root is not null
+)
+select root from step where root is not null;
+
+-- name: search_assets
+-- Assets in which something is found. In each kind they have a rank; the ranks are put together by reciprocal rank
+-- fusion (Cormack, Clarke and Buettcher, 2009, with their constant of 60): first comes what is high in one kind or
+-- found in several. Equals: newest first. Of each kind at most :candidates hits count; largest says whether there were
+-- so many. The joins with what is not asked for fall away, so that each part is planned for what is left.
+with
+in_folder as not materialized (
+    select asset_id
+    from media_location
+    where root = :root and vanished_at is null and (path = :folder or path like :below)
+    group by asset_id
+),
+hit as (
+    (
+        select 'speech' as kind, asset_id, ts_rank(x.search, websearch_to_tsquery('simple', :query)) as score
+        from transcript_segment as x
+        left join transcript as t using (asset_id)
+        left join in_folder as f using (asset_id)
+        where cast(:in_speech as boolean)
+            and x.search @@ websearch_to_tsquery('simple', :query)
+            and (cast(:language as text) is null or t.language = :language)
+            and (cast(:root as text) is null or f.asset_id is not null)
+        limit :candidates
+    )
+    union all
+    (
+        select 'screen', asset_id, confidence * ts_rank(x.search, websearch_to_tsquery('simple', :query))
+        from frame_text as x
+        left join transcript as t using (asset_id)
+        left join in_folder as f using (asset_id)
+        where cast(:in_screen as boolean)
+            and x.search @@ websearch_to_tsquery('simple', :query)
+            and (cast(:language as text) is null or t.language = :language)
+            and (cast(:root as text) is null or f.asset_id is not null)
+        limit :candidates
+    )
+    union all
+    (
+        select 'names', asset_id, case lower(x.text) when lower(:name) then 1 else 0.5 end
+        from entity as x
+        left join transcript as t using (asset_id)
+        left join in_folder as f using (asset_id)
+        where cast(:in_names as boolean)
+            and left(lower(x.text), 200) like
+                replace(replace(replace(left(lower(:name), 200), '\', '\\'), '%', '\%'), '_', '\_') || '%'
+            and (cast(:language as text) is null or t.language = :language)
+            and (cast(:root as text) is null or f.asset_id is not null)
+        limit :candidates
+    )
+    union all
+    select 'objects', surest.asset_id, surest.confidence
+    from unnest(cast(:labels as text[])) as found (label)
+    cross join lateral (
+        select asset_id, confidence
+        from detection
+        left join transcript as t using (asset_id)
+        left join in_folder as f using (asset_id)
+        where label = found.label
+            and (cast(:language as text) is null or t.language = :language)
+            and (cast(:root as text) is null or f.asset_id is not null)
+        order by confidence desc
+        limit :candidates
+    ) as surest
+),
+ranked as (
+    select
+        kind, asset_id, count(*) as hits,
+        rank() over (partition by kind order by max(score) desc, count(*) desc) as place,
+        sum(count(*)) over (partition by kind) as hits_of_kind
+    from hit
+    group by kind, asset_id
+)
+select
+    asset_id,
+    coalesce(sum(hits) filter (where kind = 'speech'), 0) as speech,
+    coalesce(sum(hits) filter (where kind = 'screen'), 0) as screen,
+    coalesce(sum(hits) filter (where kind = 'names'), 0) as names,
+    coalesce(sum(hits) filter (where kind = 'objects'), 0) as objects,
+    max(hits_of_kind) as largest
+from ranked
+join media_asset as a using (asset_id)
+group by asset_id, a.first_seen_at
+order by sum(1 / (60 + cast(place as double precision))) desc, a.first_seen_at desc, asset_id
+limit :limit offset :offset;
+
+-- name: search_speech
+-- The closest utterances of some assets, with what is said before and after. :start and :stop stand around the hits.
+select
+    s.asset_id, s.start_s, s.text, previous.text as before, following.text as after,
+    ts_headline(
+        'simple', left(s.text, :longest), websearch_to_tsquery('simple', :query),
+        'HighlightAll=true, StartSel=' || :start || ', StopSel=' || :stop
+    ) as marked
+from (
+    select
+        asset_id, segment_index, start_s, text,
+        row_number() over (
+            partition by asset_id order by ts_rank(search, websearch_to_tsquery('simple', :query)) desc, segment_index
+        ) as place
+    from transcript_segment
+    where asset_id = any(cast(:assets as text[])) and search @@ websearch_to_tsquery('simple', :query)
+) as s
+left join transcript_segment as previous
+    on (previous.asset_id, previous.segment_index) = (s.asset_id, s.segment_index - 1)
+left join transcript_segment as following
+    on (following.asset_id, following.segment_index) = (s.asset_id, s.segment_index + 1)
+where s.place <= :hits
+order by s.asset_id, s.segment_index;
+
+-- name: search_screen
+-- The surest lines of text on screen of some assets, each text once, where it is first seen, with what is said there.
+select
+    line.asset_id, frame.time_s, line.text, line.frames, around.text as around,
+    ts_headline(
+        'simple', left(line.text, :longest), websearch_to_tsquery('simple', :query),
+        'HighlightAll=true, StartSel=' || :start || ', StopSel=' || :stop
+    ) as marked
+from (
+    select
+        asset_id, text, min(frame_index) as frame_index, count(distinct frame_index) as frames,
+        row_number() over (partition by asset_id order by max(confidence) desc, min(frame_index), text) as place
+    from frame_text
+    where asset_id = any(cast(:assets as text[])) and search @@ websearch_to_tsquery('simple', :query)
+    group by asset_id, text
+) as line
+join frame using (asset_id, frame_index)
+left join lateral (
+    select text from transcript_segment
+    where asset_id = line.asset_id and start_s <= frame.time_s and end_s >= frame.time_s - :near_s
+    order by segment_index desc
+    limit 1
+) as around on true
+where line.place <= :hits
+order by line.asset_id, frame.time_s, line.text;
+
+-- name: search_objects
+-- Where some assets show objects: of each shot the surest frame, with what is said there.
+select surest.asset_id, surest.label, surest.confidence, surest.time_s, around.text as around
+from (
+    select
+        *, row_number() over (partition by asset_id order by confidence desc, time_s, label) as place
+    from (
+        select distinct on (d.asset_id, d.label, f.shot_index) d.asset_id, d.label, d.confidence, f.time_s
+        from detection as d
+        join frame as f using (asset_id, frame_index)
+        where d.asset_id = any(cast(:assets as text[])) and d.label = any(cast(:labels as text[]))
+        order by d.asset_id, d.label, f.shot_index, d.confidence desc, f.time_s
+    ) as of_shot
+) as surest
+left join lateral (
+    select text from transcript_segment
+    where asset_id = surest.asset_id and start_s <= surest.time_s and end_s >= surest.time_s - :near_s
+    order by segment_index desc
+    limit 1
+) as around on true
+where surest.place <= :hits
+order by surest.asset_id, surest.time_s, surest.label;
+
+-- name: search_names
+-- Where some assets name something that begins so: the whole name first. Offsets count characters of the utterance.
+select
+    named.asset_id, named.text as name, named.label, named.start_offset, named.end_offset,
+    s.start_s, s.text, previous.text as before, following.text as after
+from (
+    select
+        *,
+        row_number() over (
+            partition by asset_id order by lower(text) <> lower(:name), segment_index, start_offset, entity_index
+        ) as place
+    from entity
+    where asset_id = any(cast(:assets as text[]))
+        and left(lower(text), 200) like
+            replace(replace(replace(left(lower(:name), 200), '\', '\\'), '%', '\%'), '_', '\_') || '%'
+) as named
+join transcript_segment as s using (asset_id, segment_index)
+left join transcript_segment as previous
+    on (previous.asset_id, previous.segment_index) = (named.asset_id, named.segment_index - 1)
+left join transcript_segment as following
+    on (following.asset_id, following.segment_index) = (named.asset_id, named.segment_index + 1)
+where named.place <= :hits
+order by named.asset_id, named.segment_index, named.start_offset;
+
+-- name: describe_assets
+-- What a list shows of assets: a place, preferably one where the file still is, and what their contact sheets hold.
+select
+    a.asset_id, a.duration_s, a.has_video, t.language, l.root, l.path, l.vanished_at,
+    v.frame_count, v.interval_s, sheet.fingerprint as sheet_fingerprint
+from media_asset as a
+left join transcript as t using (asset_id)
+left join vision_analysis as v using (asset_id)
+left join lateral (
+    select root, path, vanished_at
+    from media_location
+    where asset_id = a.asset_id
+    order by vanished_at is not null, seen_at desc, root, path
+    limit 1
+) as l on true
+left join lateral (
+    select c.fingerprint
+    from current_result as c
+    join stage_result as r using (asset_id, stage, fingerprint)
+    where c.asset_id = a.asset_id and c.stage = 'vision.analyze'
+        and r.files @> jsonb_build_array(jsonb_build_object('name', cast(:sheet as text)))
+) as sheet on true
+where a.asset_id = any(cast(:assets as text[]));
+
+-- name: newest_assets
+-- Those of which something was published last.
+select asset_id
+from (select asset_id, published_at from stage_result order by published_at desc limit 20 * cast(:limit as bigint)) as latest
+group by asset_id
+order by max(published_at) desc, asset_id
+limit :limit;
+
+-- name: archive_totals
+select
+    (select count(*) from media_asset) as assets,
+    (select count(*) from transcript) as transcripts,
+    (select count(*) from vision_analysis) as analyses,
+    (select coalesce(sum(duration_s), 0) from media_asset) as media_s;
+
+-- name: asset_facts
+select asset_id, size_bytes, first_seen_at, duration_s, probe from media_asset where asset_id = :asset_id;
+
+-- name: asset_places
+-- Where it lies: first the places where it still is. What tells a file from another is held against the file.
+select root, path, size_bytes, mtime_ns, seen_at, vanished_at
+from media_location
+where asset_id = :asset_id
+order by vanished_at is not null, root, path
+limit :limit;
+
+-- name: asset_results
+-- Of each stage what is current, with its files.
+select
+    c.stage, c.fingerprint, r.status, r.reason, r.message, r.stage_version, r.variant, r.compute_type, r.models,
+    r.finished_at, r.files
+from current_result as c
+join stage_result as r using (asset_id, stage, fingerprint)
+where c.asset_id = :asset_id;
+
+-- name: asset_runs
+-- The latest runs that were asked for it, and what became of it there.
+select i.dag_id, i.run_id, i.root, i.path, i.outcome, i.reason, i.message, p.started_at
+from run_item as i
+join processing_run as p using (dag_id, run_id)
+where i.asset_id = :asset_id
+order by p.started_at desc, i.root, i.path
+limit :limit;
+
+-- name: asset_failure
+select failures, failed_at, not_before, reason from asset_failure where asset_id = :asset_id;
+
+-- name: asset_utterances
+-- Lines of the transcript, with their tone.
+select s.segment_index, s.start_s, s.end_s, s.text, m.label as tone
+from transcript_segment as s
+left join sentiment as m on (m.asset_id, m.segment_index) = (s.asset_id, s.segment_index)
+where s.asset_id = :asset_id
+order by s.segment_index
+limit :limit offset :offset;
+
+-- name: asset_utterance_at
+-- How many utterances come before the one that is spoken at a time, or was last.
+select greatest(count(*) - 1, 0) from transcript_segment where asset_id = :asset_id and start_s <= :time_s;
+
+-- name: asset_objects
+-- When each kind of object is seen: runs of frames that follow on one another, the first :spans of each kind.
+with seen as (
+    select
+        label, frame_index, max(confidence) as confidence,
+        frame_index - row_number() over (partition by label order by frame_index) as island
+    from detection
+    where asset_id = :asset_id
+    group by label, frame_index
+),
+span as (
+    select
+        label, min(frame_index) as first, max(frame_index) as last, count(*) as frames,
+        max(confidence) as confidence,
+        row_number() over (partition by label order by min(frame_index)) as number
+    from seen
+    group by label, island
+),
+kind as (
+    select label, sum(frames) as frames, max(confidence) as confidence, count(*) as spans
+    from span
+    group by label
+    order by frames desc, label
+    limit :limit
+)
+select
+    kind.label, kind.frames, kind.confidence, kind.spans, began.time_s as start_s, ended.time_s + v.interval_s as end_s
+from kind
+join span on span.label = kind.label and span.number <= :spans
+join vision_analysis as v on v.asset_id = :asset_id
+join frame as began on (began.asset_id, began.frame_index) = (v.asset_id, span.first)
+join frame as ended on (ended.asset_id, ended.frame_index) = (v.asset_id, span.last)
+order by kind.frames desc, kind.label, span.number;
+
+-- name: asset_names
+-- What is named in it, and when.
+select e.text, e.label, count(*) as mentions, (array_agg(s.start_s order by s.start_s))[1 : :times] as times_s
+from entity as e
+join transcript_segment as s using (asset_id, segment_index)
+where e.asset_id = :asset_id
+group by e.text, e.label
+order by mentions desc, e.text, e.label
+limit :limit;
+
+-- name: asset_screen_texts
+-- What is read on screen, in how many frames, and from when on.
+select x.text, count(distinct x.frame_index) as frames, max(x.confidence) as confidence, min(f.time_s) as start_s
+from frame_text as x
+join frame as f using (asset_id, frame_index)
+where x.asset_id = :asset_id
+group by x.text
+order by start_s, x.text
+limit :limit;
+
+-- name: asset_tags
+-- Labels that suit it, by the surest frame.
+select label, max(score) as score, count(*) as frames
+from frame_tag
+where asset_id = :asset_id
+group by label
+order by frames desc, score desc, label
+limit :limit;
+
+-- name: asset_shots
+select shot_index, start_s, end_s from shot where asset_id = :asset_id order by shot_index limit :limit;
+
+-- name: asset_analysis
+select
+    interval_s, frame_count, detector_model,
+    (select count(*) from shot as s where s.asset_id = v.asset_id) as shots
+from vision_analysis as v
+where asset_id = :asset_id;
+
+-- name: asset_sound
+select integrated_lufs from extracted_audio where asset_id = :asset_id;
+
+-- Pages: timings ------------------------------------------------------------------------------------------------------
+
+-- name: list_timed_dags
+-- One step of the primary key's index per DAG.
+with recursive dag as (
+    (select dag_id from processing_run order by dag_id limit 1)
+    union all
+    select (select r.dag_id from processing_run as r where r.dag_id > dag.dag_id order by r.dag_id limit 1)
+    from dag
+    where dag.dag_id is not null
+)
+select dag_id from dag where dag_id is not null;
+
+-- name: page_timed_runs
+-- The last that began first. A run that goes on is reckoned up to now.
+with shown as (
+    select
+        dag_id, run_id, started_at, outcome, coalesce(covered_s, 0) as covered_s,
+        extract(epoch from greatest(coalesce(finished_at, now()), started_at) - least(queued_at, started_at))
+            ::double precision as wall_s
+    from processing_run
+    where (cast(:dag_id as text) is null or dag_id = :dag_id)
+        and (cast(:run_id as text) is null or run_id = :run_id)
+        and (cast(:outcome as text) is null or outcome = :outcome)
+        and started_at >= coalesce(cast(:since as timestamptz), '-infinity')
+        and started_at < coalesce(cast(:until as timestamptz), 'infinity')
+    order by started_at desc, dag_id, run_id
+    limit :limit offset :offset
+)
+select s.*, item.assets, item.media_s, spent.wait_s, spent.overhead_s, spent.work_s
+from shown as s
+cross join lateral (
+    select count(*) as assets, coalesce(sum(m.duration_s), 0) as media_s
+    from (
+        select distinct i.asset_id
+        from run_item as i
+        where (i.dag_id, i.run_id) = (s.dag_id, s.run_id) and i.asset_id is not null
+    ) as i
+    left join media_asset as m using (asset_id)
+) as item
+cross join lateral (
+    select
+        coalesce(sum(a.wait_s), 0) as wait_s, coalesce(sum(a.overhead_s), 0) as overhead_s,
+        coalesce(sum(a.work_s), 0) as work_s
+    from stage_attempt as a
+    where (a.dag_id, a.run_id) = (s.dag_id, s.run_id)
+) as spent
+order by s.started_at desc, s.dag_id, s.run_id;
+
+-- name: list_phase_percentiles
+-- From the counts by duration. A percentile is the mean of the bucket in which it lies, of buckets 10 % wide.
+with
+counted as (
+    select
+        part, phase, variant, device, model_names, compute_type, duration_bucket,
+        sum(occurrences) as occurrences, sum(total_s) as total_s
+    from phase_count
+    where night between :first_night and :last_night
+    group by part, phase, variant, device, model_names, compute_type, duration_bucket
+),
+summed as (
+    select
+        *, total_s / occurrences as mean_s,
+        sum(occurrences) over same as n, sum(total_s) over same as sum_s,
+        sum(occurrences) over (same order by duration_bucket) as reached
+    from counted
+    window same as (partition by part, phase, variant, device, model_names, compute_type)
+)
+select
+    part, phase, variant, device, model_names, compute_type, n::bigint as n, sum_s,
+    min(mean_s) filter (where reached >= 0.5 * n) as p50_s,
+    min(mean_s) filter (where reached >= 0.95 * n) as p95_s,
+    min(mean_s) filter (where reached >= 0.99 * n) as p99_s
+from summed
+group by part, phase, variant, device, model_names, compute_type, n, sum_s
+order by part, sum(sum_s) over (partition by part, phase) desc, phase, variant, device, model_names, compute_type
+limit :limit;
+
+-- name: list_stage_nights
+-- What attempts of runs that began in a time did, by the night: noon to noon by the clocks of the zone.
+with run as materialized (
+    select dag_id, run_id, ((started_at at time zone :zone) - interval '12 hours')::date as night
+    from processing_run
+    where started_at >= :since and started_at < :until
+)
+select
+    r.night, a.stage, a.variant,
+    sum(a.wait_s) as wait_s, sum(a.overhead_s) as overhead_s, sum(a.work_s) as work_s, sum(a.media_s) as media_s
+from run as r
+join stage_attempt as a using (dag_id, run_id)
+group by r.night, a.stage, a.variant
+order by r.night, a.stage, a.variant;
+
+-- name: list_slowest_assets
+-- Of runs that began in a time. By their work, or by their work per second of media. An asset may lie at several places of
+-- a run: that is seen to where few are left.
+with
+first_places as (
+    select
+        i.dag_id, i.run_id, i.asset_id, i.root || '/' || i.path as name, i.work_s, i.media_s,
+        i.work_s / nullif(i.media_s, 0) as ratio,
+        case when cast(:by_ratio as boolean) then i.work_s / nullif(i.media_s, 0) else i.work_s end as rank
+    from processing_run as r
+    join run_item as i using (dag_id, run_id)
+    where r.started_at >= :since and r.started_at < :until and i.work_s > 0
+    order by rank desc nulls last
+    limit 4 * cast(:limit as integer)
+),
+slowest as (
+    select dag_id, run_id, asset_id, min(name) as name, work_s, media_s, ratio, rank
+    from first_places
+    group by dag_id, run_id, asset_id, work_s, media_s, ratio, rank
+    order by rank desc nulls last, asset_id, run_id
+    limit :limit
+)
+select
+    s.dag_id, s.run_id, s.asset_id, s.work_s, s.media_s, s.ratio, s.name,
+    longest.part, longest.phase, longest.duration_s as longest_s
+from slowest as s
+left join lateral (
+    select p.part, p.phase, p.duration_s
+    from phase_report as p
+    where p.asset_id = s.asset_id and (p.dag_id, p.run_id) = (s.dag_id, s.run_id) and p.kind = 'work'
+    order by p.duration_s desc
+    limit 1
+) as longest on true
+order by s.rank desc nulls last, s.asset_id, s.run_id;
+
+-- name: list_lanes
+-- The attempts of a run, or of one task in it, with the time from their first phase to their last.
+select
+    a.task_id, a.map_index, a.try_number, a.stage, a.variant, a.device, a.outcome, a.message, a.joined_try_number,
+    least(a.started_at, phase.started_at) as begins_at,
+    greatest(a.finished_at, phase.ended_at, a.started_at) as ends_at,
+    a.finished_at is null as is_running
+from stage_attempt as a
+cross join lateral (
+    select min(p.started_at) as started_at, max(p.started_at + p.span_s * interval '1 second') as ended_at
+    from phase_timing as p
+    where (p.dag_id, p.run_id, p.task_id, p.map_index, p.try_number)
+        = (a.dag_id, a.run_id, a.task_id, a.map_index, a.try_number)
+) as phase
+where (a.dag_id, a.run_id) = (:dag_id, :run_id)
+    and (cast(:task_id as text) is null or (a.task_id, a.map_index) = (:task_id, :map_index))
+order by begins_at, a.task_id, a.map_index, a.try_number
+limit :limit;
+
+-- name: list_bars
+-- Phases that last :least_s or more, one by one; shorter ones of an attempt together, as far as they begin within the same
+-- :least_s. number is the place in the order of page_phases of the phase, or of the first of them.
+with phase as (
+    select
+        p.*,
+        row_number() over (order by p.started_at, p.task_id, p.map_index, p.try_number, p.sequence) as number,
+        case when p.span_s >= :least_s then p.sequence else -1 end as alone,
+        floor(extract(epoch from p.started_at - cast(:begins_at as timestamptz)) / :least_s) as slot
+    from phase_report as p
+    where (p.dag_id, p.run_id) = (:dag_id, :run_id)
+        and (cast(:task_id as text) is null or (p.task_id, p.map_index) = (:task_id, :map_index))
+)
+select
+    task_id, map_index, try_number, min(number) as number, count(*) as phases,
+    min(phase) as phase, min(started_at) as begins_at, max(ended_at) as ends_at, sum(duration_s) as duration_s,
+    coalesce(sum(duration_s) filter (where kind = 'wait'), 0) as wait_s,
+    coalesce(sum(duration_s) filter (where kind = 'overhead'), 0) as overhead_s,
+    coalesce(sum(duration_s) filter (where kind = 'work'), 0) as work_s,
+    count(*) filter (where outcome = 'failed') as failed,
+    count(*) filter (where outcome = 'interrupted') as interrupted
+from phase
+group by task_id, map_index, try_number, slot, alone
+order by begins_at, number;
+
+-- name: page_phases
+-- The phases of a run, or of one task in it, as they began.
+with shown as (
+    select p.*
+    from phase_report as p
+    where (p.dag_id, p.run_id) = (:dag_id, :run_id)
+        and (cast(:task_id as text) is null or (p.task_id, p.map_index) = (:task_id, :map_index))
+    order by p.started_at, p.task_id, p.map_index, p.try_number, p.sequence
+    limit :limit offset :offset
+)
+select
+    s.task_id, s.map_index, s.try_number, s.phase, s.kind, s.variant, s.device, s.asset_id, place.name,
+    s.started_at, s.duration_s, s.span_s, s.outcome, s.counters, s.peak_rss_mib, s.peak_vram_mib
+from shown as s
+left join lateral (
+    select i.root || '/' || i.path as name
+    from run_item as i
+    where (i.dag_id, i.run_id, i.asset_id) = (s.dag_id, s.run_id, s.asset_id)
+    order by i.root, i.path
+    limit 1
+) as place on true
+order by s.started_at, s.task_id, s.map_index, s.try_number, s.sequence;
+
+-- name: page_task_attempts
+-- At one task over all runs, the last that began first.
+select
+    run_id, map_index, try_number, variant, device, model_names.value as model_names, compute_type, outcome, message,
+    started_at, extract(epoch from coalesce(finished_at, now()) - started_at)::double precision as wall_s,
+    wait_s, overhead_s, work_s, media_s
+from stage_attempt
+cross join lateral (
+    select array_to_string(array(select model ->> 'name' from jsonb_array_elements(models) as model order by 1), '+')
+) as model_names (value)
+where (dag_id, task_id) = (:dag_id, :task_id)
+order by started_at desc, run_id, map_index, try_number
+limit :limit offset :offset;
+
+-- name: list_task_phases
+-- How long the phases of a task's last attempts took.
+select
+    p.phase, p.kind, p.variant, p.device, count(*) as n, sum(p.duration_s) as sum_s,
+    percentile_cont(0.5) within group (order by p.duration_s) as p50_s,
+    percentile_cont(0.95) within group (order by p.duration_s) as p95_s,
+    max(p.duration_s) as longest_s, max(p.peak_rss_mib) as peak_rss_mib, max(p.peak_vram_mib) as peak_vram_mib
+from (
+    select dag_id, run_id, task_id, map_index, try_number
+    from stage_attempt
+    where (dag_id, task_id) = (:dag_id, :task_id)
+    order by started_at desc
+    limit :attempts
+) as a
+join phase_report as p using (dag_id, run_id, task_id, map_index, try_number)
+group by p.phase, p.kind, p.variant, p.device
+order by sum_s desc, p.phase, p.variant, p.device;

@@ -126,6 +126,7 @@ create table gpu_lease (
 );
 create unique index gpu_lease_active on gpu_lease (dag_id, run_id, task_id, map_index) where ended_at is null;
 create index gpu_lease_device on gpu_lease (device_uuid, granted_at);
+create index gpu_lease_ended on gpu_lease (ended_at) where device_uuid is not null;
 create index gpu_lease_measured on gpu_lease (stage, models, compute_type, batch_size, ended_at) where peak_mib > 0;
 comment on table gpu_lease is 'A task''s claim on the VRAM of one device: waiting, granted, ended. Rows are kept: they are the log.';
 comment on column gpu_lease.models is 'Names of the models that take part, in alphabetical order, joined by "+".';
@@ -213,6 +214,7 @@ create table processing_run (
     started_at timestamptz not null,
     finished_at timestamptz,
     outcome text not null check (outcome in ('running', 'done', 'failed', 'left', 'cancelled')),
+    covered_s double precision check (covered_s >= 0),
     primary key (dag_id, run_id),
     check ((outcome = 'running') = (finished_at is null))
 );
@@ -222,6 +224,7 @@ comment on table processing_run is 'One Airflow DAG run: one shard of assets.';
 comment on column processing_run.queued_at is 'When Airflow created the run. A run that was cleared has the times of its last go.';
 comment on column processing_run.outcome is
     'done: no item failed or is left (rejected ones count as done). left: some were not come to. cancelled: Airflow ended it first.';
+comment on column processing_run.covered_s is 'How much of the time from its request to its end phases account for; so far, while it goes on.';
 
 create table run_item (
     dag_id text not null,
@@ -232,6 +235,8 @@ create table run_item (
     outcome text not null check (outcome in ('pending', 'done', 'rejected', 'failed', 'left')),
     reason rejection_reason,
     message text not null default '',
+    work_s double precision not null default 0 check (work_s >= 0),
+    media_s double precision check (media_s >= 0),
     primary key (dag_id, run_id, root, path),
     foreign key (dag_id, run_id) references processing_run on delete cascade,
     check ((outcome = 'rejected') = (reason is not null))
@@ -240,6 +245,8 @@ create index run_item_asset on run_item (asset_id);
 comment on table run_item is 'A file that a run was asked to process, and what became of it.';
 comment on column run_item.path is 'Relative to the root. Bytes that are not UTF-8 are written \xNN.';
 comment on column run_item.asset_id is 'Null when the file could not be registered, or the asset was deleted since.';
+comment on column run_item.work_s is 'Time of all work on the asset in this run, summed when the run ends.';
+comment on column run_item.media_s is 'Length of the asset, as it was known then.';
 
 create table stage_attempt (
     dag_id text not null,
@@ -273,13 +280,20 @@ create table stage_attempt (
     items_failed integer not null default 0 check (items_failed >= 0),
     items_left integer not null default 0 check (items_left >= 0),
     lease_id bigint references gpu_lease,
+    wait_s double precision not null default 0 check (wait_s >= 0),
+    overhead_s double precision not null default 0 check (overhead_s >= 0),
+    work_s double precision not null default 0 check (work_s >= 0),
+    media_s double precision not null default 0 check (media_s >= 0),
     primary key (dag_id, run_id, task_id, map_index, try_number),
     foreign key (dag_id, run_id) references processing_run on delete cascade,
     check (joined_try_number < try_number),
     check ((outcome = 'running') = (finished_at is null))
 );
 create index stage_attempt_stage on stage_attempt (stage, variant, device, started_at);
+create index stage_attempt_task on stage_attempt (dag_id, task_id, started_at);
 create index stage_attempt_running on stage_attempt (dag_id, run_id) where outcome = 'running';
+create index stage_attempt_finished on stage_attempt (finished_at);
+create index stage_attempt_recent on stage_attempt (stage, variant, started_at) where outcome = 'done';
 comment on table stage_attempt is 'One attempt at one task of a run, whether it starts a container or not.';
 comment on column stage_attempt.map_index is '-1 for a task that is not mapped.';
 comment on column stage_attempt.stage is 'Null for tasks without a container, such as find_assets and publish.';
@@ -290,6 +304,8 @@ comment on column stage_attempt.upstream_finished_at is 'When the last task befo
 comment on column stage_attempt.outcome is
     'lost: the worker died without a word, and a later try or the end of its run found it so. moved: it handed its work to the CPU before it began. stepped_aside: it made room for urgent work or a pause, and goes on later.';
 comment on column stage_attempt.lease_id is 'The claim on a GPU under which it ran.';
+comment on column stage_attempt.wait_s is 'Time of its phases by their kind, like the two columns after it, summed as they are recorded.';
+comment on column stage_attempt.media_s is 'Length of the media whose phases all ended in order, as far as it is known.';
 
 create table device_choice (
     dag_id text not null,
@@ -357,11 +373,36 @@ select
         when p.phase in ('queue', 'branch', 'lease', 'aside') then 'wait'
         when p.phase in ('task_start', 'prepare', 'container_start', 'collect', 'import', 'model_load') then 'overhead'
         else 'work'
-    end as kind
+    end as kind,
+    coalesce(a.stage, a.task_id) as part,
+    array_to_string(array(select model ->> 'name' from jsonb_array_elements(a.models) as model order by 1), '+')
+        as model_names,
+    ((p.started_at at time zone 'UTC') - interval '12 hours')::date as night,
+    floor(ln(greatest(p.duration_s, 0.001)) / ln(1.1::double precision))::integer as duration_bucket
 from phase_timing as p
 join stage_attempt as a using (dag_id, run_id, task_id, map_index, try_number);
 comment on view phase_report is 'Phases with the variant, device, models and compute type of their attempt.';
 comment on column phase_report.kind is 'wait: for a slot, a GPU, its VRAM, or urgent work. overhead: what a container costs before and after its work. work: the rest.';
+comment on column phase_report.part is 'The stage, or the task where there is none.';
+comment on column phase_report.model_names is 'Names of the models that took part, in alphabetical order, joined by "+".';
+comment on column phase_report.night is 'The date on which it began, where days begin at noon, UTC.';
+comment on column phase_report.duration_bucket is 'b: the phase took from 1.1^b to 1.1^(b+1) seconds; shorter ones than a millisecond are with it.';
+
+create table phase_count (
+    night date not null,
+    part text not null,
+    phase text not null,
+    variant variant_name,
+    device text,
+    model_names text not null,
+    compute_type text,
+    duration_bucket integer not null,
+    occurrences bigint not null check (occurrences >= 1),
+    total_s double precision not null check (total_s >= 0),
+    unique nulls not distinct (night, part, phase, variant, device, model_names, compute_type, duration_bucket)
+);
+comment on table phase_count is 'How often phases that ended in order took how long: the columns of phase_report, counted as phases are recorded. Percentiles are read from it, at most 10 % off, at most 5 % by a bucket''s middle.';
+comment on column phase_count.variant is 'Like the columns after it, as it was known when the phase was recorded.';
 
 -- The archive by night.
 
@@ -481,6 +522,7 @@ create table stage_result (
     check ((status = 'rejected') = (reason is not null)),
     check ((reason is null) = (message is null))
 );
+create index stage_result_published on stage_result (published_at);
 create index stage_result_rejected on stage_result (stage, reason) where status = 'rejected';
 comment on table stage_result is 'Every result that was ever published, done or rejected. Its files lie at assets/<asset_id>/<stage>/<fingerprint>/.';
 comment on column stage_result.fingerprint is 'Hash of all that decides the output: stage version, models, compute type, parameters, inputs.';
@@ -523,6 +565,7 @@ create table transcript (
     text text not null,
     search tsvector not null generated always as (to_tsvector('simple', left(text, 100000))) stored
 );
+create index transcript_language on transcript (language);
 create index transcript_search on transcript using gin (search);
 comment on table transcript is 'What is said in an asset.';
 comment on column transcript.text is 'The segments'' texts, joined by spaces.';
@@ -686,3 +729,98 @@ create table sentiment (
     unique nulls not distinct (asset_id, segment_index)
 );
 comment on table sentiment is 'Tone of a segment, or of the whole where segment_index is null. Score from -1 to 1.';
+
+-- Benchmarks: the same media through several variants of the stages, in turns.
+
+create table benchmark (
+    benchmark_id bigint generated always as identity primary key,
+    dag_id text not null,
+    run_id text not null,
+    name text not null check (name <> ''),
+    repeats integer not null check (repeats >= 1),
+    media jsonb not null,
+    machine jsonb not null,
+    started_at timestamptz not null,
+    finished_at timestamptz,
+    outcome text not null check (outcome in ('running', 'done', 'regressed')),
+    message text not null default '',
+    baseline_id bigint references benchmark on delete set null,
+    marked_at timestamptz,
+    marked_by text,
+    unique (dag_id, run_id),
+    foreign key (dag_id, run_id) references processing_run on delete cascade,
+    check ((outcome = 'running') = (finished_at is null)),
+    check ((marked_at is null) = (marked_by is null))
+);
+create index benchmark_name on benchmark (name, benchmark_id);
+create unique index benchmark_marked on benchmark ((true)) where marked_at is not null;
+comment on table benchmark is 'One run of benchmark_devices.';
+comment on column benchmark.repeats is 'Rounds that count, after one to warm up.';
+comment on column benchmark.media is 'What was processed: list of asset_id, source, duration_s.';
+comment on column benchmark.machine is 'Where it ran (Machine).';
+comment on column benchmark.outcome is 'regressed: slower than the baseline by more than the spread.';
+comment on column benchmark.baseline_id is 'The earlier benchmark that it was held against.';
+comment on column benchmark.marked_at is 'When a person made it the baseline of those that name none; of one at a time.';
+
+create table benchmark_variant (
+    benchmark_id bigint not null references benchmark on delete cascade,
+    variant_index integer not null check (variant_index >= 0),
+    name text not null check (name <> ''),
+    outcome text not null check (outcome in ('measured', 'wrong', 'failed')),
+    message text not null default '',
+    builds jsonb not null,
+    primary key (benchmark_id, variant_index)
+);
+comment on table benchmark_variant is 'One way to run stages, as a benchmark measured it.';
+comment on column benchmark_variant.outcome is 'wrong: its outputs differ from the reference by more than is tolerated, however fast it is. failed: it could not be measured.';
+comment on column benchmark_variant.builds is 'By stage how it ran (list of Build): build, compute type, batch size, device, image, models.';
+
+create table benchmark_timing (
+    benchmark_id bigint not null,
+    variant_index integer not null,
+    round integer not null check (round >= 0),
+    stage stage_name not null,
+    phase text not null,
+    asset_id sha256_hex,
+    seconds double precision not null check (seconds >= 0),
+    peak_rss_mib double precision check (peak_rss_mib >= 0),
+    peak_vram_mib double precision check (peak_vram_mib >= 0),
+    unique nulls not distinct (benchmark_id, variant_index, round, stage, phase, asset_id),
+    foreign key (benchmark_id, variant_index) references benchmark_variant on delete cascade
+);
+comment on table benchmark_timing is 'How long a phase took in one round. Phases of runs that were no benchmark are in phase_timing alone.';
+comment on column benchmark_timing.round is '0 warmed up, and does not count.';
+comment on column benchmark_timing.asset_id is 'Null for what all assets share. No foreign key: the time was spent even if the asset is deleted.';
+
+create table benchmark_figure (
+    benchmark_id bigint not null,
+    variant_index integer not null,
+    stage stage_name not null,
+    phase text not null,
+    position integer not null check (position >= 0),
+    n integer not null check (n >= 1),
+    median_s double precision not null check (median_s >= 0),
+    q1_s double precision not null check (q1_s >= 0),
+    q3_s double precision not null check (q3_s >= q1_s),
+    primary key (benchmark_id, variant_index, stage, phase),
+    foreign key (benchmark_id, variant_index) references benchmark_variant on delete cascade
+);
+comment on table benchmark_figure is 'Seconds of a phase for all assets of a round: median and quartiles over the rounds that count.';
+comment on column benchmark_figure.phase is 'A phase, or total: all in the container, without its start.';
+comment on column benchmark_figure.position is 'Order in which figures are shown.';
+
+create table benchmark_check (
+    benchmark_id bigint not null,
+    variant_index integer not null,
+    stage stage_name not null,
+    asset_id sha256_hex not null,
+    name text not null,
+    value double precision,
+    tolerance double precision not null,
+    is_passed boolean not null,
+    message text not null default '',
+    primary key (benchmark_id, variant_index, stage, asset_id, name),
+    foreign key (benchmark_id, variant_index) references benchmark_variant on delete cascade
+);
+comment on table benchmark_check is 'Whether an output agrees with the reference''s.';
+comment on column benchmark_check.value is 'Null where there was nothing to reckon with; message says why.';

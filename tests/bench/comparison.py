@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from console.demo import word_error_rate
+from operators.benchmark.agreement import compare_frames
 from stage_contract.outputs import FRAMES_FILE, TRANSCRIPT_FILE, Frame, Transcript
 from stage_contract.phases import PhaseRecord
 from stage_contract.vocabulary import ExitCode, Phase, PhaseOutcome, Stage, Variant
-from tests.bench.agreement import compare_frames
 from tests.bench.stage_process import Measured
 
 PROOF_COUNTER = "proof_error"

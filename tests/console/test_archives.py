@@ -91,7 +91,7 @@ def test_an_archive_that_is_not_there_is_refused_with_its_name(tmp_path: Path) -
         require_folders({"tapes": tmp_path / "gone"})
 
 
-def test_the_scheduler_sees_every_archive_and_writes_to_none(env_file: Path, tmp_path: Path) -> None:
+def test_the_scheduler_and_the_api_server_see_every_archive_and_write_to_none(env_file: Path, tmp_path: Path) -> None:
     ensure_engine()
     file = tmp_path / "more.yaml"
     odd = tmp_path / 'it"s $HOME: #1'
@@ -102,11 +102,12 @@ def test_the_scheduler_sees_every_archive_and_writes_to_none(env_file: Path, tmp
 
     services = json.loads(docker_compose(given, "config", "--format", "json"))["services"]
 
-    mounts = {volume["target"]: volume for volume in services["scheduler"]["volumes"]}
-    assert {"/media/archive", "/media/inbox", "/media/tapes", "/media/news", "/results"} <= set(mounts)
-    # What Compose prints can be read by Compose: a dollar sign is doubled.
-    assert mounts["/media/tapes"]["source"] == str(odd).replace("$", "$$")
-    assert all(mounts[f"/media/{root}"]["read_only"] for root in ("archive", "tapes", "news"))
+    for service in ("scheduler", "api-server"):
+        mounts = {volume["target"]: volume for volume in services[service]["volumes"]}
+        assert {"/media/archive", "/media/inbox", "/media/tapes", "/media/news", "/results"} <= set(mounts)
+        # What Compose prints can be read by Compose: a dollar sign is doubled.
+        assert mounts["/media/tapes"]["source"] == str(odd).replace("$", "$$")
+        assert all(mounts[f"/media/{root}"]["read_only"] for root in ("archive", "inbox", "tapes", "news"))
     assert services["scheduler"]["environment"]["NIGHTREEL_MORE_ARCHIVES"] == f"news={tmp_path}"
 
 

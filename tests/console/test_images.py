@@ -99,7 +99,7 @@ def test_the_base_comes_first_and_what_is_made_elsewhere_is_left_alone() -> None
     names = images.image_names()
     assert names[0] == "base"
     assert {"media", "audio", "vision", "nlp", "airflow"} <= set(names)
-    assert not {"postgres", "distribution"} & set(names)
+    assert not {"postgres", "distribution", "prometheus"} & set(names)
 
 
 def test_the_context_holds_sources_wheels_and_models_by_hard_links(repository: Path) -> None:

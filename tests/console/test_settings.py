@@ -68,7 +68,7 @@ def test_the_first_start_writes_every_setting_for_its_owner_only(env_file: Path)
 def test_two_deployments_share_no_secret(tmp_path: Path) -> None:
     first, second = (first_settings(tmp_path / name, environment={}) for name in ("a", "b"))
     secrets = [name for name in first.values if re.search("PASSWORD|KEY|SECRET", name)]
-    assert len(secrets) == 9
+    assert len(secrets) == 10
     assert all(first.values[name] != second.values[name] for name in secrets)
     assert len({first.values[name] for name in secrets}) == len(secrets)
 

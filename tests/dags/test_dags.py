@@ -17,6 +17,7 @@ from stage_contract.vocabulary import Stage, Variant
 FOLDER = Path(__file__).resolve().parents[2] / "dags"
 MODULES = [
     "archive_backfill.archive_backfill_dag",
+    "benchmark_devices.benchmark_devices_dag",
     "pause_backfill_dag",
     "process_media.process_media_dag",
     "remove_orphans_dag",
@@ -42,6 +43,7 @@ def test_every_dag_file_is_looked_at():
 def test_the_dags_are_these(dags):
     assert set(dags) == {
         "archive_backfill",
+        "benchmark_devices",
         "pause_backfill",
         "process_media",
         "process_media_urgent",

@@ -6,6 +6,7 @@ import pytest
 
 from console.demo import word_error_rate
 from operators.queries import query
+from operators.views.search import Kind, Wish, search
 
 PHASES = """
 select task_id, phase, count(*) as n from phase_timing
@@ -83,12 +84,9 @@ def test_what_was_said_and_seen_is_in_the_database(deployment, done_assets):
 
 
 def test_what_was_said_can_be_searched(deployment, done_assets):
-    with deployment.media_database().connect() as connection:
-        found = connection.execute(
-            query("search_transcripts"),
-            {"query": "printing or negotiations or americans", "language": None, "limit": 10, "offset": 0},
-        ).all()
-    assert {row.asset_id for row in found} & done_assets
+    wish = Wish("printing or negotiations or americans", Kind.SPEECH)
+    found = search(deployment.media_database(), wish, limit=10, offset=0, hits=1)
+    assert {asset.card.asset_id for asset in found.assets} & done_assets
 
 
 def test_subtitles_and_contact_sheet_are_files(deployment, done_assets):

@@ -9,7 +9,6 @@ from sqlalchemy import Engine, text
 
 from operators.content import ContentError
 from operators.publish import Publication, PublishError, publish_asset
-from operators.queries import query
 from stage_contract.outputs import TRANSCRIPT_FILE, VISION_FILE
 from stage_contract.result import result_dir
 from stage_contract.vocabulary import Reason, Stage
@@ -260,33 +259,3 @@ def test_deleting_an_asset_deletes_all_about_it(media_database: Engine, results:
         connection.execute(text("delete from media_asset"))
 
     assert all(rows == [] for rows in row_versions(media_database).values())
-
-
-def test_search_finds_utterances_with_their_place(media_database: Engine, results: Path, asset_id: str) -> None:
-    publish_asset(media_database, results, asset_id, make_all_results(results, asset_id))
-    asked = {"language": None, "limit": 10, "offset": 0}
-    with media_database.begin() as connection:
-        both = connection.execute(query("search_transcripts"), asked | {"query": "COUNTRY"}).all()
-        phrase = connection.execute(query("search_transcripts"), asked | {"query": '"what you can do"'}).all()
-        other = connection.execute(query("search_transcripts"), asked | {"query": "country", "language": "de"}).all()
-
-    assert {row.segment_index for row in both} == {0, 1}
-    assert [(row.segment_index, row.start_s, row.root, row.path) for row in phrase] == [(1, 4.0, "archive", "film.mp4")]
-    assert "«country»" in both[0].excerpt
-    assert other == []
-
-
-def test_labels_entities_and_texts_on_screen_are_found(media_database: Engine, results: Path, asset_id: str) -> None:
-    publish_asset(media_database, results, asset_id, make_all_results(results, asset_id))
-    page = {"limit": 10, "offset": 0}
-    with media_database.begin() as connection:
-        people = connection.execute(query("find_label"), page | {"label": "person", "confidence": 0.8}).all()
-        unsure = connection.execute(query("find_label"), page | {"label": "tie", "confidence": 0.8}).all()
-        kennedy = connection.execute(query("find_entity"), page | {"text": "kenn"}).all()
-        wildcard = connection.execute(query("find_entity"), page | {"text": "%"}).all()
-        news = connection.execute(query("search_frame_texts"), page | {"query": "breaking"}).all()
-
-    assert [(row.frames, row.first_s) for row in people] == [(4, 0.0)]
-    assert (unsure, wildcard) == ([], [])
-    assert [(row.text, row.mentions) for row in kennedy] == [("Kennedy", 1)]
-    assert len(news) == 4

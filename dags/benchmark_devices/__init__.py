@@ -1,0 +1,1 @@
+"""The DAG that measures variants of the stages against each other."""

@@ -1,0 +1,1 @@
+"""What the pages read, by room: functions from the database to frozen dataclasses."""

@@ -1,0 +1,31 @@
+"""Pages of a long list: one more row than shown is asked for, so that nothing has to be counted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+ROWS = 50
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which rows of a list a page shows. `page` counts from 1; so do `first` and `last`."""
+
+    page: int
+    first: int
+    last: int
+    has_more: bool
+
+
+def offset(page: int, rows: int = ROWS) -> int:
+    """How many rows come before a page."""
+    return (page - 1) * rows
+
+
+def cut(found: Sequence[Row], page: int, rows: int = ROWS) -> tuple[list[Row], Place]:
+    """The rows to show of `rows` + 1 that were asked for, and where they stand."""
+    shown = list(found[:rows])
+    before = offset(page, rows)
+    return shown, Place(page, before + 1, before + len(shown), len(found) > rows)
