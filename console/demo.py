@@ -72,6 +72,7 @@ def _transcript(settings: Settings, file: Path) -> str:
 def _say_where_to_look(settings: Settings, run_url: str, elapsed_s: float) -> None:
     console.print("\n[bold]Where to look[/]")
     say(f"  The run          {run_url}")
+    say(f"  Search, watch    {settings.airflow_url}/plugin/nightreel-archive")
     say(f"  Log in           {settings.airflow_user}, AIRFLOW_ADMIN_PASSWORD in .env")
     say(f"  Files            {settings.results}/assets")
     say("  Database         make psql")
