@@ -8,49 +8,17 @@ import docker
 from sqlalchemy import Engine
 
 from operators.errors import NightreelError
-from operators.gpu.agent_client import ask_agent
-from operators.gpu.breaker_store import observe
-from operators.gpu.choice import INSISTENCE
+from operators.gpu.asking import ASK_EVERY_S, ask_once, is_over, patient
 from operators.gpu.configuration import GpuConfiguration
-from operators.gpu.lease import Grant, LeaseRequest, ask, reclaim, release, try_grant
+from operators.gpu.lease import Grant, LeaseRequest, ask, release
 from operators.gpu.lease_hold import LeaseHold
-from operators.gpu.needs import measured_needs, need_mib
 from operators.gpu.standing import Hindrance
-from operators.stage_container import StageContainer, is_running
-from stage_contract.models import ModelRef
-from stage_contract.request import TaskKey
-from stage_contract.vocabulary import Stage
-
-ASK_EVERY_S = 1.0
+from operators.routing import DevicePolicy
+from operators.stage_container import StageContainer
 
 
 class NoGpu(NightreelError):
     """No GPU takes the work, and waiting would not help."""
-
-
-def lease_request(
-    database: Engine,
-    task: TaskKey,
-    stage: Stage,
-    models: tuple[ModelRef, ...],
-    compute_type: str,
-    batch_size: int,
-    priority: int,
-    container_name: str,
-) -> LeaseRequest:
-    """What a container asks for: the VRAM that its very compute type and batch take."""
-    names = tuple(sorted(model.name for model in models))
-    configuration = GpuConfiguration.from_environment()
-    return LeaseRequest(
-        task=task,
-        stage=stage,
-        models=names,
-        compute_type=compute_type,
-        batch_size=batch_size,
-        need_mib=need_mib(stage, names, compute_type, batch_size, measured_needs(database), configuration),
-        priority=priority,
-        container_name=container_name,
-    )
 
 
 @contextlib.contextmanager
@@ -84,19 +52,17 @@ def _wait(
     lease_id: int,
     look: Callable[[], None],
 ) -> Grant:
+    # Who benchmarks a GPU insists on it.
+    patience_s = patient(configuration, DevicePolicy.GPU).patience_s
     hindered_since_s = time.monotonic()
     while True:
         look()
-        health = ask_agent(configuration.agent_url)
-        observe(database, health, configuration.breaker_wait_s)
-        reclaim(database, lambda name: is_running(engine, name))
-        answer = try_grant(database, lease_id, configuration, health)
+        answer = ask_once(database, engine, configuration, lease_id)
         if isinstance(answer, Grant):
             return answer
         if answer.blocked_by is Hindrance.OWN_WORK:
             hindered_since_s = time.monotonic()
-        # Who benchmarks a GPU insists on it, as the policy `gpu` does.
-        is_over = time.monotonic() - hindered_since_s >= configuration.patience_s * INSISTENCE
-        if is_over or (answer.is_hopeless and answer.blocked_by is Hindrance.SIZE):
+        hindered_s = time.monotonic() - hindered_since_s
+        if is_over(answer, DevicePolicy.GPU) or hindered_s >= patience_s:
             raise NoGpu(answer.reason)
         time.sleep(ASK_EVERY_S)

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from sqlalchemy import Engine
 
 from operators.attempt import task_key
-from operators.benchmark.gpu_hold import NoGpu, hold_gpu, lease_request
+from operators.benchmark.gpu_hold import NoGpu, hold_gpu
 from operators.benchmark.plan import BenchmarkPlan, Setting, Step, preparation, setting, steps
 from operators.benchmark.records import BenchmarkFolder, StepRecord
 from operators.container import (
@@ -28,6 +28,8 @@ from operators.container import (
 )
 from operators.database import connect
 from operators.device_hold import DeviceHold
+from operators.gpu.asking import lease_request
+from operators.gpu.configuration import GpuConfiguration
 from operators.right_of_way import MustStandAside, RightOfWay, note_aside
 from operators.room_trigger import RoomTrigger
 from operators.routing import INPUTS, image_for
@@ -174,6 +176,7 @@ class MeasureOperator(BaseOperator):
             return
         request = lease_request(
             job.bench.database,
+            GpuConfiguration.from_environment(),
             job.bench.task,
             job.step.stage,
             job.image.models,

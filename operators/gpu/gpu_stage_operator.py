@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from airflow.sdk import Context
@@ -13,26 +12,21 @@ from sqlalchemy import Engine
 from operators.attempt import Attempt
 from operators.device_hold import DeviceHold
 from operators.errors import NightreelError
-from operators.gpu.agent_client import ask_agent
-from operators.gpu.breaker_store import observe
-from operators.gpu.choice import INSISTENCE
+from operators.gpu.asking import ASK_EVERY_S, ask_once, is_over, lease_request, patient
 from operators.gpu.configuration import GpuConfiguration
 from operators.gpu.device_notes import note_devices
-from operators.gpu.lease import Grant, LeaseRequest, Refusal, ask, held_leases, reclaim, release, try_grant
+from operators.gpu.lease import Grant, LeaseRequest, Refusal, ask, held_leases, release
 from operators.gpu.lease_hold import LeasedDevice, LeaseHold
-from operators.gpu.needs import measured_needs, need_mib
 from operators.gpu.routing_store import routing
 from operators.gpu.standing import Hindrance
 from operators.right_of_way import MustStandAside
 from operators.routing import DevicePolicy
 from operators.shard import StageItem
-from operators.stage_container import FoundContainer, is_running
+from operators.stage_container import FoundContainer
 from operators.stage_operator import StageOperator, Work
 from operators.stage_plan import Action, AttemptOutcome, Build, Verdict
 from stage_contract.resources import default_batch_size
 from stage_contract.vocabulary import Phase, Variant
-
-ASK_EVERY_S = 1.0
 
 
 class MovedToCpu(NightreelError):
@@ -66,7 +60,7 @@ class GpuStageOperator(StageOperator):
     def _hold_device(self, work: Work, build: Build, found: FoundContainer | None) -> Iterator[DeviceHold]:
         database = work.attempt.database
         policy = self._policy(database)
-        configuration = _patient(GpuConfiguration.from_environment(), policy)
+        configuration = patient(GpuConfiguration.from_environment(), policy)
         if found is None and policy is DevicePolicy.CPU:
             raise MovedToCpu(f"{self.stage} was routed to the CPU meanwhile")
         request = self._lease_request(work, build, configuration)
@@ -102,18 +96,16 @@ class GpuStageOperator(StageOperator):
 
     def _lease_request(self, work: Work, build: Build, configuration: GpuConfiguration) -> LeaseRequest:
         choice, image = build
-        models = tuple(sorted(model.name for model in image.models))
-        batch_size = default_batch_size(self.stage, self.variant)
-        measured = measured_needs(work.attempt.database)
-        return LeaseRequest(
-            task=work.attempt.task,
-            stage=self.stage,
-            models=models,
-            compute_type=choice.compute_type,
-            batch_size=batch_size,
-            need_mib=need_mib(self.stage, models, choice.compute_type, batch_size, measured, configuration),
-            priority=self.priority_weight,
-            container_name=work.identity.name,
+        return lease_request(
+            work.attempt.database,
+            configuration,
+            work.attempt.task,
+            self.stage,
+            image.models,
+            choice.compute_type,
+            default_batch_size(self.stage, self.variant),
+            self.priority_weight,
+            work.identity.name,
         )
 
     def _wait_for_grant(
@@ -157,10 +149,7 @@ class GpuStageOperator(StageOperator):
             if found is None:
                 # It computes nothing, but holds slots of the pool.
                 work.way.require()
-            health = ask_agent(configuration.agent_url)
-            observe(database, health, configuration.breaker_wait_s)
-            reclaim(database, lambda name: is_running(self.cli, name))
-            answer = try_grant(database, lease_id, configuration, health)
+            answer = ask_once(database, self.cli, configuration, lease_id)
             if isinstance(answer, Grant) and (found is None or found.device == answer.device_uuid):
                 self.log.info("Leased %d MiB on %s", answer.leased_mib, answer.device_uuid)
                 return answer
@@ -178,7 +167,7 @@ class GpuStageOperator(StageOperator):
                     # That ends some time. Patience is for the rest, and begins with it.
                     hindered_since_s = time.monotonic()
                 hindered_s = time.monotonic() - hindered_since_s
-                if _is_over(answer, policy) or hindered_s >= configuration.patience_s:
+                if is_over(answer, policy) or hindered_s >= configuration.patience_s:
                     raise MovedToCpu(answer.reason)
             time.sleep(ASK_EVERY_S)
 
@@ -190,17 +179,3 @@ class GpuStageOperator(StageOperator):
         if self.work and verdict.outcome not in (AttemptOutcome.REJECTED, AttemptOutcome.STEPPED_ASIDE):
             note_devices(self.work.attempt.database, self.work.attempt.task, verdict.message)
         return super()._conclude(context, verdict)
-
-
-def _patient(configuration: GpuConfiguration, policy: DevicePolicy) -> GpuConfiguration:
-    """The configuration for work under this policy: `gpu` waits longer."""
-    if policy is not DevicePolicy.GPU:
-        return configuration
-    return replace(configuration, patience_s=configuration.patience_s * INSISTENCE)
-
-
-def _is_over(refusal: Refusal, policy: DevicePolicy) -> bool:
-    """Whether waiting is of no use. Who insists waits all the same, unless there is nothing to wait for."""
-    if policy is DevicePolicy.GPU:
-        return refusal.is_hopeless and refusal.blocked_by is Hindrance.SIZE
-    return refusal.is_hopeless

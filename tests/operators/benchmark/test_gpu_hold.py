@@ -6,7 +6,9 @@ import docker
 import pytest
 from sqlalchemy import Engine, text
 
-from operators.benchmark.gpu_hold import NoGpu, hold_gpu, lease_request
+from operators.benchmark.gpu_hold import NoGpu, hold_gpu
+from operators.gpu.asking import lease_request
+from operators.gpu.configuration import GpuConfiguration
 from operators.gpu.lease import ask, held_leases, try_grant
 from operators.right_of_way import MustStandAside
 from operators.stage_container import StageContainer
@@ -73,7 +75,9 @@ def test_while_it_waits_it_makes_room_for_urgent_work(media_database: Engine, en
 
 def test_it_asks_for_what_its_own_compute_type_and_batch_take(media_database: Engine, engine: docker.APIClient) -> None:
     needs = [
-        lease_request(media_database, task(), Stage.TRANSCRIBE, (WHISPER,), kind, 1, 1, "c").need_mib
+        lease_request(
+            media_database, GpuConfiguration.from_environment(), task(), Stage.TRANSCRIBE, (WHISPER,), kind, 1, 1, "c"
+        ).need_mib
         for kind in ("float16", "int8_float16")
     ]
     assert needs == [4608, 3072]
