@@ -706,7 +706,7 @@ select device_uuid, changed_at, state_before, state_after, reason, changed_by
 from gpu_breaker_change
 where device_uuid = :device_uuid or cast(:device_uuid as text) is null
 order by change_id desc
-limit :limit;
+limit :limit offset :offset;
 
 -- name: save_gpu_events
 -- Events come as one JSON list. Returns those that were not known.
@@ -744,7 +744,7 @@ values (:stage, :changed_at, :policy_before, :policy_after, :changed_by, :reason
 select stage, changed_at, policy_before, policy_after, changed_by, reason
 from stage_routing_change
 order by change_id desc
-limit :limit;
+limit :limit offset :offset;
 
 -- name: save_device_choice
 insert into device_choice (
@@ -1633,20 +1633,6 @@ where ended_at > :since and device_uuid is not null;
 
 -- name: list_stage_routing
 select stage, policy, changed_at, changed_by, reason from stage_routing;
-
--- name: page_breaker_changes
--- The last first.
-select device_uuid, changed_at, state_before, state_after, reason, changed_by
-from gpu_breaker_change
-order by change_id desc
-limit :limit offset :offset;
-
--- name: page_routing_changes
--- The last first.
-select stage, changed_at, policy_before, policy_after, changed_by, reason
-from stage_routing_change
-order by change_id desc
-limit :limit offset :offset;
 
 -- Pages: backfill -----------------------------------------------------------------------------------------------------
 

@@ -117,9 +117,11 @@ def observe(database: Database, health: HostHealth, first_wait_s: float) -> None
             change(connection, now, uuid, _failing(reason, now, first_wait_s))
 
 
-def breaker_changes(database: Database, device_uuid: str | None = None, limit: int = 50) -> list[BreakerChange]:
+def breaker_changes(
+    database: Database, device_uuid: str | None = None, limit: int = 50, offset: int = 0
+) -> list[BreakerChange]:
     """What happened to one device's breaker, or to all, the last first."""
-    row = {"device_uuid": device_uuid, "limit": limit}
+    row = {"device_uuid": device_uuid, "limit": limit, "offset": offset}
     with transaction(database) as connection:
         return [
             BreakerChange(

@@ -54,7 +54,7 @@ def set_routing(database: Database, stage: Stage, policy: DevicePolicy, who: str
     return RoutingChange(stage, now, DevicePolicy(before), policy, **signed)
 
 
-def routing_changes(database: Database, limit: int = 50) -> list[RoutingChange]:
+def routing_changes(database: Database, limit: int = 50, offset: int = 0) -> list[RoutingChange]:
     """Who changed what, the last first."""
     with transaction(database) as connection:
         return [
@@ -66,5 +66,5 @@ def routing_changes(database: Database, limit: int = 50) -> list[RoutingChange]:
                 row.changed_by,
                 row.reason,
             )
-            for row in connection.execute(query("list_routing_changes"), {"limit": limit})
+            for row in connection.execute(query("list_routing_changes"), {"limit": limit, "offset": offset})
         ]

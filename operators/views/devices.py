@@ -8,10 +8,9 @@ from sqlalchemy import Connection, RowMapping
 
 from operators.database import Database, transaction
 from operators.gpu.breaker import Breaker, BreakerState
-from operators.gpu.breaker_store import BreakerChange, breakers_at
+from operators.gpu.breaker_store import breakers_at
 from operators.gpu.configuration import GpuConfiguration, GpuDevice
 from operators.gpu.lease import held_leases
-from operators.gpu.routing_store import RoutingChange
 from operators.gpu.standing import HOLDER_DEAD_AFTER_S, DeviceStanding, GpuState, HeldLease, device_standings
 from operators.queries import query
 from operators.routing import GPU_STAGES, DevicePolicy
@@ -104,40 +103,6 @@ def read_devices(
         leases=leases,
         routing=routing,
     )
-
-
-def breaker_history(database: Database, limit: int, offset: int = 0) -> list[BreakerChange]:
-    """What happened to the breakers, the last first."""
-    with transaction(database) as connection:
-        rows = connection.execute(query("page_breaker_changes"), {"limit": limit, "offset": offset})
-        return [
-            BreakerChange(
-                row.device_uuid,
-                row.changed_at,
-                BreakerState(row.state_before),
-                BreakerState(row.state_after),
-                row.reason,
-                row.changed_by,
-            )
-            for row in rows
-        ]
-
-
-def routing_history(database: Database, limit: int, offset: int = 0) -> list[RoutingChange]:
-    """What happened to the routing, the last first."""
-    with transaction(database) as connection:
-        rows = connection.execute(query("page_routing_changes"), {"limit": limit, "offset": offset})
-        return [
-            RoutingChange(
-                Stage(row.stage),
-                row.changed_at,
-                DevicePolicy(row.policy_before),
-                DevicePolicy(row.policy_after),
-                row.changed_by,
-                row.reason,
-            )
-            for row in rows
-        ]
 
 
 def _shown_devices(

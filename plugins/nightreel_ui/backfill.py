@@ -11,7 +11,7 @@ from nightreel_ui.database import MediaDatabase
 from nightreel_ui.links import airflow_base
 from nightreel_ui.notice import LONGEST_REASON, act, find_notice, forget_notice
 from nightreel_ui.page import page, zone
-from nightreel_ui.paging import ROWS, cut, offset
+from nightreel_ui.paging import ROWS, PageNumber, cut, offset
 from operators.backfill.night_settings import NightSettings
 from operators.backfill.pause import PauseAction, switch_backfills
 from operators.backfill.store import BackfillMissing
@@ -40,7 +40,6 @@ def night_settings() -> NightSettings:
 
 
 Settings = Annotated[NightSettings, Depends(night_settings)]
-PageNumber = Annotated[int, Query(alias="page", ge=1, le=100_000)]
 
 
 @router.get("", response_class=HTMLResponse)

@@ -13,7 +13,7 @@ from nightreel_ui.devices import ask_health
 from nightreel_ui.links import airflow_base
 from nightreel_ui.notice import act, find_notice, forget_notice
 from nightreel_ui.page import page
-from nightreel_ui.paging import ROWS, cut, offset
+from nightreel_ui.paging import ROWS, PageNumber, cut, offset
 from operators.advice import advise
 from operators.benchmark import store
 from operators.benchmark.environment import cpu_model
@@ -30,8 +30,6 @@ LATEST = 10
 """Benchmarks that the page itself shows; the others have a page of their own."""
 
 router = APIRouter(prefix=PATH, dependencies=[MAY_SEE])
-
-PageNumber = Annotated[int, Query(alias="page", ge=1, le=100_000)]
 
 
 @router.get("", response_class=HTMLResponse)

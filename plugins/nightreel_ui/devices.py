@@ -11,13 +11,15 @@ from nightreel_ui.database import MediaDatabase
 from nightreel_ui.links import airflow_base
 from nightreel_ui.notice import LONGEST_REASON, act, find_notice, forget_notice
 from nightreel_ui.page import page
-from nightreel_ui.paging import ROWS, cut, offset
+from nightreel_ui.paging import ROWS, PageNumber, cut, offset
 from operators.errors import NightreelError
 from operators.gpu.agent_client import ask_agent_async
+from operators.gpu.breaker_store import breaker_changes
 from operators.gpu.configuration import GpuConfiguration
+from operators.gpu.routing_store import routing_changes
 from operators.gpu.switch import DeviceAction, route_stage, switch_device
 from operators.routing import DevicePolicy
-from operators.views.devices import STEPS, breaker_history, read_devices, routing_history
+from operators.views.devices import STEPS, read_devices
 from operators.views.vram import outline
 from stage_contract.gpu_health import HealthVerdict, HostHealth
 from stage_contract.vocabulary import Stage
@@ -46,7 +48,6 @@ def gpus() -> GpuConfiguration:
 
 Gpus = Annotated[GpuConfiguration, Depends(gpus)]
 Reason = Annotated[str, Form()]
-PageNumber = Annotated[int, Query(alias="page", ge=1, le=100_000)]
 
 
 async def ask_health(configuration: Gpus) -> HostHealth:
@@ -75,8 +76,8 @@ def show_devices(
         "hours": span,
         "spans": HOURS,
         "ticks": [now - timedelta(hours=span) * (TICKS - tick) / TICKS for tick in range(TICKS + 1)],
-        "breaker_changes": breaker_history(database, LATEST),
-        "routing_changes": routing_history(database, LATEST),
+        "breaker_changes": breaker_changes(database, limit=LATEST),
+        "routing_changes": routing_changes(database, limit=LATEST),
         "policies": list(DevicePolicy),
         "may_switch": may_start(person, "switch_gpu"),
         "may_route": may_start(person, "route_stages"),
@@ -96,8 +97,8 @@ def show_history(
     request: Request, database: MediaDatabase, of: Literal["breakers", "routing"] = "breakers", number: PageNumber = 1
 ) -> HTMLResponse:
     """All changes of breakers, or of the routing, in pages."""
-    read = breaker_history if of == "breakers" else routing_history
-    changes, place = cut(read(database, ROWS + 1, offset(number)), number)
+    read = breaker_changes if of == "breakers" else routing_changes
+    changes, place = cut(read(database, limit=ROWS + 1, offset=offset(number)), number)
     return page(request, "devices_history.html", {"of": of, "changes": changes, "place": place})
 
 

@@ -2,11 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+from fastapi import Query
 
 ROWS = 50
 
 Row = TypeVar("Row")
+
+PageNumber = Annotated[int, Query(alias="page", ge=1, le=100_000)]
+"""Which page is asked for, from 1: `page` in the address."""
 
 
 @dataclass(frozen=True)

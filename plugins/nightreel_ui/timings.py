@@ -15,7 +15,7 @@ from nightreel_ui.access import MAY_SEE
 from nightreel_ui.database import MediaDatabase
 from nightreel_ui.links import airflow_base
 from nightreel_ui.page import page, zone
-from nightreel_ui.paging import ROWS, cut, offset
+from nightreel_ui.paging import ROWS, PageNumber, cut, offset
 from nightreel_ui.timing_charts import chart_nights, draw_stages
 from operators.timings import RunOutcome
 from operators.views.timings import (
@@ -47,7 +47,6 @@ router = APIRouter(prefix=PATH)
 MAY_SEE_RUN = Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE))
 """Of a page about the DAG that its path names."""
 
-PageNumber = Annotated[int, Query(alias="page", ge=1, le=100_000)]
 # A form sends what is left empty as an empty string.
 Text = Annotated[str, Query()]
 From = Annotated[str, Query(alias="from")]

@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine, text
 
 from operators.gpu.breaker import BreakerState
-from operators.gpu.breaker_store import fail
+from operators.gpu.breaker_store import breaker_changes, fail
 from operators.gpu.lease import ask, release, renew, try_grant
+from operators.gpu.routing_store import routing_changes
 from operators.gpu.switch import DeviceAction, route_stage, switch_device
 from operators.routing import DevicePolicy
-from operators.views.devices import breaker_history, read_devices, routing_history
+from operators.views.devices import read_devices
 from stage_contract.gpu_health import HealthCode
 from stage_contract.vocabulary import Stage
 from tests.operators.gpu.samples import OTHER, SMALL, configuration, healthy, request, sick_host
@@ -77,7 +78,7 @@ def test_a_wait_that_is_over_is_seen_and_not_written_down(media_database: Engine
     later = now() + timedelta(minutes=3)
     (first, _) = read_devices(media_database, GPUS, healthy(GPUS), later, 6).devices
     assert first.breaker.state is BreakerState.HALF_OPEN
-    assert [change.state_after for change in breaker_history(media_database, 9)] == [BreakerState.OPEN]
+    assert [change.state_after for change in breaker_changes(media_database, limit=9)] == [BreakerState.OPEN]
 
 
 def test_an_agent_that_is_away_is_a_state(media_database: Engine) -> None:
@@ -108,5 +109,5 @@ def test_histories_come_in_pages_the_last_first(media_database: Engine) -> None:
         action = DeviceAction.CLOSE if number % 2 else DeviceAction.OPEN
         switch_device(media_database, GPUS, SMALL, action, "ann", f"change {number}")
         route_stage(media_database, GPUS, Stage.ANALYZE, DevicePolicy.CPU, "bob", f"change {number}")
-    assert [change.reason for change in breaker_history(media_database, 2, 2)] == ["change 2", "change 1"]
-    assert [change.reason for change in routing_history(media_database, 2, 2)] == ["change 2", "change 1"]
+    assert [change.reason for change in breaker_changes(media_database, limit=2, offset=2)] == ["change 2", "change 1"]
+    assert [change.reason for change in routing_changes(media_database, limit=2, offset=2)] == ["change 2", "change 1"]
