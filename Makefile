@@ -26,7 +26,7 @@ DEVELOPMENT := .venv/.development
 SOURCES := console operators dags plugins images docs tests
 LIST_FILES := git ls-files --cached --others --exclude-standard --
 
-.PHONY: help demo up down restart status logs process benchmark backfill progress pause resume report psql gpu simulate-gpu images test check format docs clean
+.PHONY: help demo up down restart status logs process benchmark bench backfill progress pause resume report psql gpu simulate-gpu images test check format docs clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -56,6 +56,9 @@ process: $(CONSOLE) ## Take FILE=clip.mp4 through the pipeline; URGENT=1, ARGS="
 benchmark: $(CONSOLE) ## Measure compute types and devices on FILE=clip.mp4; ARGS="--repeats 7 --variants int8=audio.transcribe:cpu:int8 …"
 	@$(if $(FILE),,$(error FILE must name a media file: make benchmark FILE=clip.mp4))$(PY) -m console.engine
 	@$(PY) -m console.benchmark $(ARGS) -- "$$FILE"
+
+bench: $(DEVELOPMENT) images ## Measure the stages beside the paths teams start with, into docs/benchmarks.md; ARGS="--rounds 5 --only sound"
+	@PYTHONPATH=images/base $(PY) -m tests.bench.stages --write docs/benchmarks.md $(ARGS)
 
 backfill: $(CONSOLE) ## Process what has no result yet: FOLDER=archive/2024 or LIST=file; DRY_RUN=1, ORDER=oldest, UNTIL=06:00, ARGS=…
 	@$(if $(FOLDER)$(LIST),,$(error FOLDER must name a folder, or LIST a file that lists some: make backfill FOLDER=archive/2024))$(PY) -m console.engine

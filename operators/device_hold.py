@@ -11,6 +11,8 @@ class DeviceHold:
 
     device = CPU
     need_mib = 0
+    batch_size: int | None = None
+    """Pictures or windows at a time that the device's memory was leased for; none where it limits nothing."""
 
     @property
     def lost(self) -> Verdict | None:

@@ -305,7 +305,7 @@ class StageOperator(DockerOperator):
             need_mib=hold.need_mib,
             compute_type=choice.compute_type,
             smaller_compute_type=choice.smaller_compute_type,
-            batch_size=default_batch_size(self.stage, self.variant),
+            batch_size=hold.batch_size or default_batch_size(self.stage, self.variant),
             parameters=dict(choice.parameters),
             submitted_at=datetime.now(UTC),
             items=plan.waiting,

@@ -149,8 +149,14 @@ class StageBench:
             items=items,
         )
 
-    def run(self, request: StageRequest, models: Path | None = None, program: Path | None = None) -> Finished:
-        """Run the stage's CPU image on a request. `models` and `program` replace the image's own."""
+    def run(
+        self,
+        request: StageRequest,
+        models: Path | None = None,
+        program: Path | None = None,
+        image: str | None = None,
+    ) -> Finished:
+        """Run the stage's CPU image, or `image`, on a request. `models` and `program` replace the image's own."""
         self._containers += 1
         attempt = self._work / str(self._containers)
         for folder in (attempt, *(self.results / "assets" / i.asset_id / request.stage for i in request.items)):
@@ -162,7 +168,7 @@ class StageBench:
         volumes = mounts(folders, attempt.name, request.stage, request.items)
         if models:
             volumes.append(read_only(models, str(MODELS_DIR)))
-        image, command = image_for(request.stage, Variant.CPU), ["--request", "/work/request.json"]
+        image, command = image or image_for(request.stage, Variant.CPU), ["--request", "/work/request.json"]
         if program:
             volumes.append(read_only(program, "/program.py"))
             command = ["/program.py", *command]

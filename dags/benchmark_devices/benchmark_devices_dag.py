@@ -32,7 +32,7 @@ by 5 % or more; totals are looked at, and phases that make a tenth of one.
 ## How to run it
 
 Press **Trigger** and name a few files that stand for your archive, or use `make benchmark FILE=clip.mp4`. The form
-compares float32 with int8 for speech and float32 with bfloat16 for pictures on the CPU; for a GPU set `device` to `cuda`.
+compares float32 with int8 for speech and with int8_bfloat16 for pictures on the CPU; for a GPU set `device` to `cuda`.
 
 ## When something is wrong
 

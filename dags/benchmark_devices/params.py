@@ -10,7 +10,7 @@ EXAMPLE: list[JsonValue] = [
     {"name": "audio float32", "stages": [Stage.TRANSCRIBE.value], "device": "cpu", "compute_type": "float32"},
     {"name": "audio int8", "stages": [Stage.TRANSCRIBE.value], "device": "cpu", "compute_type": "int8"},
     {"name": "vision float32", "stages": [Stage.ANALYZE.value], "device": "cpu", "compute_type": "float32"},
-    {"name": "vision bfloat16", "stages": [Stage.ANALYZE.value], "device": "cpu", "compute_type": "bfloat16"},
+    {"name": "vision int8", "stages": [Stage.ANALYZE.value], "device": "cpu", "compute_type": "int8_bfloat16"},
 ]
 
 

@@ -41,7 +41,7 @@ def hold_gpu(
     except BaseException:
         release(database, lease_id, "withdrawn")
         raise
-    with LeaseHold(database, configuration, grant, request.need_mib, stop) as hold:
+    with LeaseHold(database, configuration, grant, request, stop) as hold:
         yield hold
 
 

@@ -28,8 +28,9 @@ from operators.container import (
 )
 from operators.database import connect
 from operators.device_hold import DeviceHold
-from operators.gpu.asking import lease_request
+from operators.gpu.asking import batch_now, batch_of, lease_request
 from operators.gpu.configuration import GpuConfiguration
+from operators.gpu.needs import ModelKey
 from operators.right_of_way import MustStandAside, RightOfWay, note_aside
 from operators.room_trigger import RoomTrigger
 from operators.routing import INPUTS, image_for
@@ -67,15 +68,11 @@ class Job:
     bench: Bench
     engine: docker.APIClient
     step: Step
+    setting: Setting
     image: StageImage
     items: tuple[RequestItem, ...]
     container: StageContainer
     way: RightOfWay
-
-    @property
-    def setting(self) -> Setting:
-        """How it runs."""
-        return step_setting(self.bench.plan, self.step)
 
     @property
     def identity(self) -> ContainerIdentity:
@@ -153,11 +150,12 @@ class MeasureOperator(BaseOperator):
             return _failed(step, chosen, f"the engine must hold {name}: it is missing; build it with `make images`")
         if not items:
             return _failed(step, chosen, f"no asset has what {step.stage} reads; the log of `measure` says why")
+        chosen = with_batch(bench, step, image, chosen)
         self.container = container = StageContainer(engine, ContainerIdentity(stack_name(), bench.task))
         if container.find():
             # A dead try left it. Nobody watched its time: it does not count.
             container.remove()
-        job = Job(bench, engine, step, image, items, container, RightOfWay(bench.database, _asker(bench, step)))
+        job = Job(bench, engine, step, chosen, image, items, container, RightOfWay(bench.database, _asker(bench, step)))
         job.way.require()
         try:
             with self._hold(job) as hold:
@@ -174,17 +172,10 @@ class MeasureOperator(BaseOperator):
         if job.setting.build is Variant.CPU:
             yield DeviceHold()
             return
-        request = lease_request(
-            job.bench.database,
-            GpuConfiguration.from_environment(),
-            job.bench.task,
-            job.step.stage,
-            job.image.models,
-            job.setting.compute_type,
-            job.setting.batch_size,
-            self.priority_weight,
-            job.identity.name,
-        )
+        names = [model.name for model in job.image.models]
+        key = ModelKey.of(job.step.stage, names, job.setting.compute_type, job.setting.batch_size)
+        batch = batch_of(job.bench.database, GpuConfiguration.from_environment(), key)
+        request = lease_request(job.bench.task, batch, self.priority_weight, job.identity.name)
 
         def look() -> None:
             self._stop_if_cancelled()
@@ -293,6 +284,18 @@ def step_setting(plan: BenchmarkPlan, step: Step) -> Setting:
         kind = (step.stage, Variant.CPU)
         return Setting(Variant.CPU, DEFAULT_COMPUTE_TYPE[kind], default_batch_size(*kind))
     return setting(plan.variants[step.variant], step.stage)
+
+
+def with_batch(bench: Bench, step: Step, image: StageImage, chosen: Setting) -> Setting:
+    """The batch of a GPU's variant that names none: production's, found in the round that warms up, for all rounds."""
+    if chosen.build is Variant.CPU or step.variant is None or bench.plan.variants[step.variant].batch_size:
+        return chosen
+    warmed_up = bench.folder.read_step(replace(step, round=0))
+    if warmed_up:
+        return replace(chosen, batch_size=warmed_up.batch_size)
+    configuration = GpuConfiguration.from_environment()
+    batch = batch_now(bench.database, configuration, step.stage, image.models, chosen.compute_type)
+    return replace(chosen, batch_size=batch.key.batch_size)
 
 
 def request_items(bench: Bench, step: Step) -> tuple[RequestItem, ...]:

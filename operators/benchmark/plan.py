@@ -11,7 +11,7 @@ from operators.errors import ChoiceInvalid
 from operators.gpu.configuration import GpuConfiguration
 from operators.routing import INPUTS, has_gpu_build
 from operators.stage_plan import full_parameters
-from stage_contract.resources import BATCH_SIZE, DEFAULT_COMPUTE_TYPE, default_batch_size
+from stage_contract.resources import BATCH_SIZES, DEFAULT_COMPUTE_TYPE, default_batch_size
 from stage_contract.vocabulary import Stage, Variant
 
 BENCHMARK_DAG_ID = "benchmark_devices"
@@ -27,7 +27,7 @@ COMPUTE_TYPES: dict[tuple[Stage, Variant], tuple[str, ...]] = {
     (Stage.TRANSCRIBE, Variant.CUDA): (
         *("float16", "int8_float16", "int8", "int8_float32", "bfloat16", "int8_bfloat16", "float32"),
     ),
-    (Stage.ANALYZE, Variant.CPU): ("float32", "bfloat16"),
+    (Stage.ANALYZE, Variant.CPU): ("int8_bfloat16", "bfloat16", "float32"),
     (Stage.ANALYZE, Variant.CUDA): ("float16", "bfloat16", "float32"),
 }
 """What a person may choose; a device that lacks one refuses it, with the reason. Other stages have one type only."""
@@ -165,19 +165,14 @@ def refuse_absent_gpu(plan: BenchmarkPlan, gpus: GpuConfiguration) -> None:
 
 
 def setting(variant: VariantChoice, stage: Stage) -> Setting:
-    """How this variant runs the stage.
+    """How this variant runs the stage. On a GPU, a batch size that nobody chose is the least: VRAM decides later.
 
     Raises:
-        ChoiceInvalid: the stage does not have the compute type, or computes nothing in batches.
+        ChoiceInvalid: the stage does not have the compute type.
     """
     build = variant.device if has_gpu_build(stage) else Variant.CPU
     kind = (stage, build)
-    if variant.batch_size and not any((one, variant.device) in BATCH_SIZE for one in variant.stages):
-        raise ChoiceInvalid(
-            f"a batch size is for {', '.join(sorted({one for one, _ in BATCH_SIZE}))}: {variant.name} has none of "
-            "them; leave batch_size out"
-        )
-    batch_size = variant.batch_size if kind in BATCH_SIZE and variant.batch_size else default_batch_size(stage, build)
+    batch_size = variant.batch_size if kind in BATCH_SIZES and variant.batch_size else default_batch_size(stage, build)
     offered = COMPUTE_TYPES.get(kind)
     if offered is None or variant.compute_type is None:
         return Setting(build, DEFAULT_COMPUTE_TYPE[kind], batch_size)

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import docker
 from sqlalchemy import Engine
 
 from operators.gpu.agent_client import ask_agent
+from operators.gpu.batches import Batch, choose_batch
 from operators.gpu.breaker_store import observe
 from operators.gpu.choice import INSISTENCE
 from operators.gpu.configuration import GpuConfiguration
-from operators.gpu.lease import Grant, LeaseRequest, Refusal, reclaim, try_grant
-from operators.gpu.needs import measured_needs, need_mib
-from operators.gpu.standing import Hindrance
+from operators.gpu.lease import Grant, LeaseRequest, Refusal, held_leases, reclaim, try_grant
+from operators.gpu.needs import ModelKey, find_need, measured_needs
+from operators.gpu.standing import GpuState, Hindrance, device_standings
 from operators.routing import DevicePolicy
 from operators.stage_container import is_running
 from stage_contract.models import ModelRef
@@ -22,26 +24,31 @@ from stage_contract.vocabulary import Stage
 ASK_EVERY_S = 1.0
 
 
-def lease_request(
-    database: Engine,
-    configuration: GpuConfiguration,
-    task: TaskKey,
-    stage: Stage,
-    models: Iterable[ModelRef],
-    compute_type: str,
-    batch_size: int,
-    priority: int,
-    container_name: str,
-) -> LeaseRequest:
+def batch_now(
+    database: Engine, configuration: GpuConfiguration, stage: Stage, models: Iterable[ModelRef], compute_type: str
+) -> Batch:
+    """As many pictures or windows at a time as fit the VRAM that other programs leave at this moment."""
+    health = ask_agent(configuration.agent_url)
+    state = GpuState(configuration, health, {}, held_leases(database), datetime.now(UTC))
+    usable = {standing.device_uuid: standing.usable_mib for standing in device_standings(state, 0, 0.0)}
+    names = [model.name for model in models]
+    return choose_batch(stage, names, compute_type, measured_needs(database), configuration, usable)
+
+
+def batch_of(database: Engine, configuration: GpuConfiguration, key: ModelKey) -> Batch:
+    """The batch that somebody chose, and what it takes."""
+    return Batch(key, find_need(key, measured_needs(database), configuration))
+
+
+def lease_request(task: TaskKey, batch: Batch, priority: int, container_name: str) -> LeaseRequest:
     """What a container asks for: the VRAM that its very models, compute type and batch take."""
-    names = tuple(sorted(model.name for model in models))
     return LeaseRequest(
         task=task,
-        stage=stage,
-        models=names,
-        compute_type=compute_type,
-        batch_size=batch_size,
-        need_mib=need_mib(stage, names, compute_type, batch_size, measured_needs(database), configuration),
+        stage=batch.key.stage,
+        models=batch.key.models,
+        compute_type=batch.key.compute_type,
+        batch_size=batch.key.batch_size,
+        need_mib=batch.need.mib,
         priority=priority,
         container_name=container_name,
     )

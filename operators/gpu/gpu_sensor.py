@@ -14,13 +14,13 @@ from pydantic import TypeAdapter
 from operators.attempt import Attempt
 from operators.database import Database, connect
 from operators.gpu.agent_client import ask_agent
+from operators.gpu.asking import batch_now
 from operators.gpu.breaker_store import breakers, observe
 from operators.gpu.choice import INSISTENCE, Branch, BranchDecision, BranchQuestion, choose_branch
 from operators.gpu.choice_store import save_choice
 from operators.gpu.configuration import GpuConfiguration
 from operators.gpu.device_notes import note_devices
 from operators.gpu.lease import held_leases, reclaim
-from operators.gpu.needs import measured_needs, need_mib
 from operators.gpu.routing_store import routing
 from operators.routing import DevicePolicy, image_for
 from operators.settings import folders
@@ -29,7 +29,7 @@ from operators.stage_container import is_running
 from operators.stage_image import inspect_stage_image
 from operators.stage_plan import AttemptOutcome
 from stage_contract.gpu_health import HealthVerdict, HostHealth
-from stage_contract.resources import DEFAULT_COMPUTE_TYPE, default_batch_size
+from stage_contract.resources import DEFAULT_COMPUTE_TYPE
 from stage_contract.vocabulary import Phase, Stage, Variant
 
 # Also keeps the trigger from firing at once, which under load can leave the task deferred for good:
@@ -187,11 +187,8 @@ class GpuHealthSensor(BaseSensorOperator, BranchMixIn):
             image = inspect_stage_image(engine, self.stage, Variant.CUDA)
         if image is None:
             return 0
-        models = [model.name for model in image.models]
         compute_type = DEFAULT_COMPUTE_TYPE[self.stage, Variant.CUDA]
-        batch_size = default_batch_size(self.stage, Variant.CUDA)
-        measured = measured_needs(attempt.database)
-        return need_mib(self.stage, models, compute_type, batch_size, measured, configuration)
+        return batch_now(attempt.database, configuration, self.stage, image.models, compute_type).need.mib
 
     def _decide(self, question: BranchQuestion) -> BranchDecision:
         decision = choose_branch(question)

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from operators.attempt import Attempt
 from operators.device_hold import DeviceHold
 from operators.errors import NightreelError
-from operators.gpu.asking import ASK_EVERY_S, ask_once, is_over, lease_request, patient
+from operators.gpu.asking import ASK_EVERY_S, ask_once, batch_now, is_over, lease_request, patient
 from operators.gpu.configuration import GpuConfiguration
 from operators.gpu.device_notes import note_devices
 from operators.gpu.lease import Grant, LeaseRequest, Refusal, ask, held_leases, release
@@ -25,7 +25,6 @@ from operators.shard import StageItem
 from operators.stage_container import FoundContainer
 from operators.stage_operator import StageOperator, Work
 from operators.stage_plan import Action, AttemptOutcome, Build, Verdict
-from stage_contract.resources import default_batch_size
 from stage_contract.vocabulary import Phase, Variant
 
 
@@ -73,7 +72,7 @@ class GpuStageOperator(StageOperator):
             return
         with work.attempt.phase(Phase.LEASE):
             grant = self._wait_for_grant(work, configuration, policy, lease_id, found)
-        with LeaseHold(database, configuration, grant, request.need_mib, self._stop_on_purpose) as hold:
+        with LeaseHold(database, configuration, grant, request, self._stop_on_purpose) as hold:
             work.attempt.use_device(grant.device_uuid, grant.lease_id)
             yield hold
 
@@ -96,17 +95,8 @@ class GpuStageOperator(StageOperator):
 
     def _lease_request(self, work: Work, build: Build, configuration: GpuConfiguration) -> LeaseRequest:
         choice, image = build
-        return lease_request(
-            work.attempt.database,
-            configuration,
-            work.attempt.task,
-            self.stage,
-            image.models,
-            choice.compute_type,
-            default_batch_size(self.stage, self.variant),
-            self.priority_weight,
-            work.identity.name,
-        )
+        batch = batch_now(work.attempt.database, configuration, self.stage, image.models, choice.compute_type)
+        return lease_request(work.attempt.task, batch, self.priority_weight, work.identity.name)
 
     def _wait_for_grant(
         self,

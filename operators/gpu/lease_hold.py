@@ -19,7 +19,7 @@ from operators.gpu.agent_client import ask_agent
 from operators.gpu.breaker import Breaker
 from operators.gpu.breaker_store import fail, observe, succeed
 from operators.gpu.configuration import GpuConfiguration
-from operators.gpu.lease import Grant, LeaseLost, reclaim, release, renew
+from operators.gpu.lease import Grant, LeaseLost, LeaseRequest, reclaim, release, renew
 from operators.stage_container import StageContainer, is_running
 from operators.stage_plan import Action, AttemptOutcome, Verdict
 from stage_contract.gpu_health import HostHealth
@@ -62,11 +62,12 @@ class LeaseHold(LeasedDevice):
         database: Engine,
         configuration: GpuConfiguration,
         grant: Grant,
-        need_mib: int,
+        request: LeaseRequest,
         stop: Callable[[StageContainer], None],
     ) -> None:
         super().__init__(database, configuration, grant.device_uuid, grant.lease_id)
-        self.need_mib = need_mib
+        self.need_mib = request.need_mib
+        self.batch_size = request.batch_size
         self._stop = stop
         self._container: StageContainer | None = None
         self._lost: Verdict | None = None

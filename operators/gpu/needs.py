@@ -53,18 +53,31 @@ class Need:
 CLIP = ("clip-vit-b-32-laion2b", "clip-vit-b-32-untrained")
 """The same network, with weights and without."""
 
+
+def _table(stage: Stage, model: str, compute_type: str, by_batch: Mapping[int, int]) -> dict[ModelKey, int]:
+    return {ModelKey.of(stage, model.split("+"), compute_type, batch): mib for batch, mib in by_batch.items()}
+
+
 NEEDS: dict[ModelKey, int] = {
-    # faster-whisper's published benchmark of large-v2, of the same size, on an 8 GB card: 4.5 GB in float16 with
-    # beam 5, 2.9 GB in int8; others report 3.9 to 4.6 GB for large-v3. The highest, as GiB, less the driver's own.
-    ModelKey.of(Stage.TRANSCRIBE, ["whisper-large-v3"], "float16", 1): 4608,
-    ModelKey.of(Stage.TRANSCRIBE, ["whisper-large-v3"], "int8_float16", 1): 3072,
+    # faster-whisper's published benchmark of large-v2, of the same size, on an 8 GB card with beam 5: in float16 4.5 GB
+    # window by window and 6.1 GB at batch 8, in int8 2.9 and 4.5 GB. Others report 3.9 to 4.6 GB for large-v3, and 9 GB
+    # at batch 16. The highest, as GiB. Reckoned: batch 4, between its neighbours; int8 at 16, with float16's growth.
+    **_table(Stage.TRANSCRIBE, "whisper-large-v3", "float16", {1: 4608, 4: 5376, 8: 6272, 16: 9216}),
+    **_table(Stage.TRANSCRIBE, "whisper-large-v3", "int8_float16", {1: 3072, 4: 3776, 8: 4608, 16: 7552}),
     # 290 MB of float32 weights, half of that in float16; the rest is CUDA's context and cuBLAS' workspace, which
-    # does not depend on the model.
-    ModelKey.of(Stage.TRANSCRIBE, ["whisper-base.en"], "float16", 1): 1024,
-    ModelKey.of(Stage.TRANSCRIBE, ["whisper-base.en"], "int8_float16", 1): 1024,
-    # 320 MB of weights in float16, CUDA's context and cuDNN's workspaces, and 16 pictures of 640 pixels through YOLO.
-    # Reckoned, not measured: published figures go up to 4.2 GB, in float32 and at larger batches.
-    **{ModelKey.of(Stage.ANALYZE, [clip, "yolov8n"], "float16", 16): 2304 for clip in CLIP},
+    # does not depend on the model. Reckoned for batches: 20 MiB a window, for keys and values of 1,500 positions, 512
+    # wide, in 6 layers; the same reckoning gives large-v3 the growth that was published.
+    **_table(Stage.TRANSCRIBE, "whisper-base.en", "float16", {1: 1024, 4: 1088, 8: 1216, 16: 1344}),
+    **_table(Stage.TRANSCRIBE, "whisper-base.en", "int8_float16", {1: 1024, 4: 1088, 8: 1216, 16: 1344}),
+    # 320 MB of weights in float16, CUDA's context and cuDNN's workspaces, and 64 MiB for each picture of 640 pixels in
+    # YOLO. Reckoned, not measured: published figures go up to 4.2 GB, in float32.
+    **{
+        key: mib
+        for clip in CLIP
+        for key, mib in _table(
+            Stage.ANALYZE, f"{clip}+yolov8n", "float16", {8: 1792, 16: 2304, 32: 3328, 64: 5376}
+        ).items()
+    },
 }
 """MiB to start with."""
 
@@ -117,18 +130,6 @@ def _capped(need: Need, configuration: GpuConfiguration) -> Need:
     if any(least_peak_mib < device.vram_mib for device in configuration.devices):
         return replace(need, mib=min(need.mib, configuration.largest_mib))
     return need
-
-
-def need_mib(
-    stage: Stage,
-    model_names: Iterable[str],
-    compute_type: str,
-    batch_size: int,
-    measured: Mapping[ModelKey, Need],
-    configuration: GpuConfiguration,
-) -> int:
-    """VRAM in MiB that this work takes: as measured, as the table says, or the whole smallest device."""
-    return find_need(ModelKey.of(stage, model_names, compute_type, batch_size), measured, configuration).mib
 
 
 def join_models(names: Iterable[str]) -> str:

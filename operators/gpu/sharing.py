@@ -7,18 +7,19 @@ from datetime import UTC, datetime
 
 from operators.database import Database
 from operators.errors import ChoiceInvalid, SettingMissing
+from operators.gpu.batches import choose_batch
 from operators.gpu.breaker import Breaker
 from operators.gpu.breaker_store import breakers
 from operators.gpu.choice import describe
 from operators.gpu.configuration import GpuConfiguration, GpuDevice
 from operators.gpu.lease import held_leases
-from operators.gpu.needs import ModelKey, Need, find_need, measured_needs
+from operators.gpu.needs import ModelKey, Need, measured_needs
 from operators.gpu.routing_store import routing
 from operators.gpu.standing import DeviceStanding, GpuState, HeldLease, Hindrance, device_standings
 from operators.routing import GPU_STAGES, DevicePolicy, image_for
 from stage_contract.gpu_health import HostHealth
 from stage_contract.models import parse_models
-from stage_contract.resources import DEFAULT_COMPUTE_TYPE, default_batch_size
+from stage_contract.resources import DEFAULT_COMPUTE_TYPE
 from stage_contract.vocabulary import Stage, Variant
 
 # A GPU whose size nobody knows is waited for: the agent that was just started has read nothing yet.
@@ -154,14 +155,13 @@ def _stage_line(
     label = models.get(image_for(stage, Variant.CUDA))
     compute_type = DEFAULT_COMPUTE_TYPE[stage, Variant.CUDA]
     names = [model.name for model in parse_models(label or "[]").values()]
-    key = ModelKey.of(stage, names, compute_type, default_batch_size(stage, Variant.CUDA))
-    need = find_need(key, measured, configuration)
+    batch = choose_batch(stage, names, compute_type, measured, configuration)
     return StageLine(
         stage=stage,
         policy=policy,
-        key=None if label is None else key,
-        need=need,
-        pool_slots=configuration.pool_slots(need.mib),
-        fits_on=tuple(device.uuid for device in configuration.devices if device.capacity_mib >= need.mib),
+        key=None if label is None else batch.key,
+        need=batch.need,
+        pool_slots=configuration.pool_slots(batch.need.mib),
+        fits_on=tuple(device.uuid for device in configuration.devices if device.capacity_mib >= batch.need.mib),
         in_force_mib=configuration.needs.get(stage),
     )

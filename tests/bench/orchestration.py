@@ -26,8 +26,8 @@ from operators.settings import ContainerLimits
 from operators.shard import ShardItem
 from stage_contract.vocabulary import Stage
 from tests.bench.clips import Clips, make_clips
-from tests.bench.compare_devices import describe_machine, write_between_marks
 from tests.bench.cost_table import agreement_line, cost_lines, shard_lines
+from tests.bench.document import describe_machine, write_between_marks
 from tests.bench.measured_backfill import MeasuredBackfill, run_backfill
 from tests.bench.same_results import agreement, read_results
 from tests.bench.warm_stages import deal, result_folders, run_warm, total

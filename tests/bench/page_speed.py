@@ -23,7 +23,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
 from operators.migrate import migrate
-from tests.bench.compare_devices import describe_machine, write_between_marks
+from tests.bench.document import describe_machine, write_between_marks
 from tests.bench.many_nights import fill_leases, fill_nights
 from tests.bench.many_results import fill_results
 from tests.bench.many_runs import Extent, fill_runs

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, text
 
 from console.terminal import REPOSITORY
 from operators.migrate import migrate
-from tests.bench.compare_devices import describe_machine
+from tests.bench.document import describe_machine
 from tests.bench.many_media import distinct, file_name, fill, make_clips, unprobed
 from tests.bench.scan_process import Taken
 from tests.postgres import made_database, serving

@@ -180,3 +180,11 @@ def test_a_phase_without_turns_is_not_written(file: Path) -> None:
     with PhaseRecorder(file).accumulate(Phase.OCR):
         pass
     assert read_phases(file) == []
+
+
+def test_turns_with_a_meter_of_their_own_do_not_wait_for_the_device(file: Path) -> None:
+    recorder = PhaseRecorder(file, GpuMeter(broken=True))
+    with recorder.accumulate(Phase.DECODE, ASSET, DeviceMeter()) as phase, phase.turn() as counters:
+        counters["frames"] = 1
+    (record,) = read_phases(file)
+    assert (record.outcome, record.peak_vram_mib) == (PhaseOutcome.DONE, None)

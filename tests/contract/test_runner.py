@@ -1,5 +1,6 @@
 """`stage_contract.runner` with a real worker in a process of its own: exit codes, reuse, crashes."""
 
+import gc
 import json
 import os
 import signal
@@ -25,6 +26,11 @@ def test_the_time_before_the_process_is_a_phase_of_its_own(bench: Bench) -> None
     (record,) = bench.phases(Phase.CONTAINER_START)
     assert 5 <= record.duration_s < 5 + DEADLINE_S
     assert record.asset_id is None
+
+
+def test_garbage_is_looked_for_as_usual_once_everything_is_loaded(bench: Bench) -> None:
+    assert bench.run("garbage") == ExitCode.DONE
+    assert f"collects every {gc.get_threshold()[0]}" in bench.diary()
 
 
 def test_a_rejected_item_does_not_stop_the_others(bench: Bench) -> None:

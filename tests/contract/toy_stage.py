@@ -1,6 +1,7 @@
 """A small real stage: what each item's content says decides what happens to it. Run as a program by the tests."""
 
 import errno
+import gc
 import sys
 import time
 from collections.abc import Mapping
@@ -76,6 +77,8 @@ class ToyWorker:
                 raise OSError(errno.EACCES, "Permission denied")
             case "aside":
                 (self._diary.parent / STEP_ASIDE_FILE).touch()
+            case "garbage":
+                self._note(f"collects every {gc.get_threshold()[0]}")
             case "hang":
                 time.sleep(60)
 

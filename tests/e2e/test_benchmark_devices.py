@@ -13,7 +13,7 @@ VARIANTS = [
     {"name": "audio float32", "stages": ["audio.transcribe"], "compute_type": "float32"},
     {"name": "audio int8", "stages": ["audio.transcribe"], "compute_type": "int8"},
     {"name": "vision float32", "stages": ["vision.analyze"], "compute_type": "float32"},
-    {"name": "vision bfloat16", "stages": ["vision.analyze"], "compute_type": "bfloat16"},
+    {"name": "vision int8", "stages": ["vision.analyze"], "compute_type": "int8_bfloat16"},
 ]
 FIGURES = """
 select v.name, f.stage, f.phase, f.n, f.median_s

@@ -12,7 +12,6 @@ from operators.routing import image_for
 from operators.settings import Folders
 from stage_contract.phases import PHASES_FILE, read_phases
 from stage_contract.request import StageRequest
-from stage_contract.resources import default_batch_size
 from stage_contract.result import OUTCOME_FILE, StageOutcome
 from stage_contract.vocabulary import Stage, Variant
 from tests.simulation.host import SimulatedHost
@@ -43,10 +42,9 @@ class SimulatedStageBench(StageBench):
         need_mib: int = 2304,
         parameters: Mapping[str, JsonValue] | None = None,
     ) -> StageRequest:
-        """A request for the stage's cuda build on one device."""
+        """A request for the stage's cuda build on one device, 16 pictures or windows at a time."""
         request = self.request(stage, sources, parameters or {}, Variant.CUDA)
-        batch_size = default_batch_size(stage, Variant.CUDA)
-        return request.model_copy(update={"device": device, "need_mib": need_mib, "batch_size": batch_size})
+        return request.model_copy(update={"device": device, "need_mib": need_mib, "batch_size": 16})
 
     def run_simulated(self, request: StageRequest, meanwhile: Callable[[], None] | None = None) -> Finished:
         """Run the stage to its end. `meanwhile` is called once the container runs.

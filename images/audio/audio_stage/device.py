@@ -6,6 +6,8 @@ CTranslate2 tells nothing of the VRAM it takes, so phases have no VRAM figures; 
 import contextlib
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import ctranslate2
@@ -15,11 +17,28 @@ from stage_contract.cuda_device import check_cuda_device
 from stage_contract.cuda_errors import device_failure
 from stage_contract.errors import DeviceFailure
 from stage_contract.request import StageRequest
+from stage_contract.resources import cpu_threads
 from stage_contract.vocabulary import DeviceFault, Variant
 
 WHEEL = f"ctranslate2 {ctranslate2.__version__}"
 
+# With fewer, a worker reads the decoder's weights more often than the threads it saves are worth.
+MIN_WINDOWS_PER_WORKER = 4
+INT8_TYPES = ("int8", "int8_float32")
+
 log = logging.getLogger("stage")
+
+
+@dataclass(frozen=True)
+class WorkSplit:
+    """How a batch is computed: by `workers` at a time, each with its share of the windows and its own threads.
+
+    `encoded_at_once`: windows of a share that go through the encoder together; they are decoded all together.
+    """
+
+    workers: int
+    threads_each: int
+    encoded_at_once: int
 
 
 class Device(Protocol):
@@ -38,6 +57,12 @@ class Device(Protocol):
         Raises:
             DeviceFailure: in place of what the library raises when the device fails.
         """
+
+    def weights(self, model_dir: Path) -> Path:
+        """The folder to load the model from."""
+
+    def split(self, batch_size: int) -> WorkSplit:
+        """How to compute `batch_size` windows."""
 
     def prove(self, request: StageRequest) -> None:
         """Show, before a model is loaded, that the device is the one asked for and computes.
@@ -59,6 +84,20 @@ class Cpu:
     def guard(self) -> contextlib.AbstractContextManager[None]:
         """Let errors through as they are."""
         return contextlib.nullcontext()
+
+    def weights(self, model_dir: Path) -> Path:
+        """The int8 copy for the int8 types: made at each load, it takes half a second (base.en)."""
+        copy = model_dir / "int8"
+        return copy if self.compute_type in INT8_TYPES and copy.is_dir() else model_dir
+
+    def split(self, batch_size: int) -> WorkSplit:
+        """A worker per thread, as long as each has enough to do.
+
+        The encoder takes windows one by one: the attention of one fits into the cache (measured: half the time).
+        """
+        threads = cpu_threads()
+        workers = max(1, min(threads, batch_size // MIN_WINDOWS_PER_WORKER))
+        return WorkSplit(workers, threads // workers, encoded_at_once=1)
 
     def prove(self, request: StageRequest) -> None:
         """Nothing to show but the compute type."""
@@ -85,6 +124,14 @@ class CudaGpu:
             if failure is None:
                 raise
             raise failure from error
+
+    def weights(self, model_dir: Path) -> Path:
+        """The float16 weights: a GPU quantizes them in no time."""
+        return model_dir
+
+    def split(self, batch_size: int) -> WorkSplit:
+        """One worker: the GPU computes the whole batch at a time."""
+        return WorkSplit(1, cpu_threads(), encoded_at_once=batch_size)
 
     def prove(self, request: StageRequest) -> None:
         """CTranslate2 has no list of the GPUs that it serves: whether it has kernels shows when it computes."""

@@ -10,18 +10,19 @@ from audio_stage.decoding import AudioReader, Samples
 from audio_stage.timeline import SAMPLE_RATE_HZ, SampleInterval, group, settle
 from stage_contract.phases import PhaseAccumulator
 
-# Memory does not grow with the length of a file: the mel spectrogram of five minutes takes about 200 MiB
-# while it is made (measured), a window of ten minutes 150 MiB while it is searched.
-WINDOW_SAMPLES = 600 * SAMPLE_RATE_HZ
-BLOCK_SAMPLES = 300 * SAMPLE_RATE_HZ
+# Memory does not grow with the length of a file: a stretch is searched and transcribed before the next one is read. It
+# is long beside a block, since speech that reaches its end is searched twice.
+STRETCH_SAMPLES = 300 * SAMPLE_RATE_HZ
+BLOCK_S = 30
+BLOCK_SAMPLES = BLOCK_S * SAMPLE_RATE_HZ
 BORDER_SAMPLES = SAMPLE_RATE_HZ
 
-# Silero's own threshold. Pauses under 2 s stay, since Whisper hears sentences better with them;
-# sounds under 250 ms are clicks and coughs. Speech that goes on for 120 s is cut at its last pause.
+# Silero's own threshold. Pauses under 2 s stay, since Whisper hears sentences better with them; sounds under 250 ms are
+# clicks and coughs. Speech that goes on for longer than Whisper's window is cut at its last pause.
 VAD = VadOptions(
     threshold=0.5,
     min_speech_duration_ms=250,
-    max_speech_duration_s=120.0,
+    max_speech_duration_s=float(BLOCK_S),
     min_silence_duration_ms=2_000,
     speech_pad_ms=400,
 )
@@ -36,9 +37,9 @@ class SpeechBlock:
 
 
 class SpeechFinder:
-    """Decodes and searches a file window by window, timing both.
+    """Decodes and searches a file stretch by stretch, timing both.
 
-    `duration_s` and `speech_s` are whole once all blocks were taken.
+    `duration_s` and `speech_s` are whole once all stretches were taken.
     """
 
     def __init__(self, reader: AudioReader, decode: PhaseAccumulator, vad: PhaseAccumulator) -> None:
@@ -48,37 +49,46 @@ class SpeechFinder:
         self.duration_s = 0.0
         self.speech_s = 0.0
 
-    def blocks(self) -> Iterator[SpeechBlock]:
-        """Blocks in the order of time, each of at most five minutes."""
-        window, window_start, last = np.zeros(0, np.float32), 0, False
+    def stretches(self) -> Iterator[tuple[SpeechBlock, ...]]:
+        """What is spoken in each stretch of five minutes, in the order of time; stretches without speech are left out.
+
+        Blocks are of at most 30 s, which is what Whisper hears at a time.
+        """
+        stretch, stretch_start, last = np.zeros(0, np.float32), 0, False
         while not last:
             piece = self._read()
-            last = len(piece) < WINDOW_SAMPLES
-            window = np.concatenate([window, piece])
-            settled = settle(self._find(window), len(window), BORDER_SAMPLES, last)
-            for intervals in group(settled.ready, BLOCK_SAMPLES):
-                samples = np.concatenate([window[i.start : i.end] for i in intervals])
-                self._count(samples, intervals)
-                yield SpeechBlock(samples, tuple(i.shifted(window_start) for i in intervals))
-            window, window_start = window[settled.keep_from :], window_start + settled.keep_from
+            last = len(piece) < STRETCH_SAMPLES
+            stretch = np.concatenate([stretch, piece])
+            settled = settle(self._find(stretch), len(stretch), BORDER_SAMPLES, last)
+            blocks = tuple(
+                SpeechBlock(
+                    np.concatenate([stretch[i.start : i.end] for i in intervals]),
+                    tuple(i.shifted(stretch_start) for i in intervals),
+                )
+                for intervals in group(settled.ready, BLOCK_SAMPLES)
+            )
+            stretch, stretch_start = stretch[settled.keep_from :].copy(), stretch_start + settled.keep_from
+            if blocks:
+                self._count(blocks)
+                yield blocks
 
     def _read(self) -> Samples:
         with self._decode.turn() as counters:
-            piece = self._reader.read(WINDOW_SAMPLES)
+            piece = self._reader.read(STRETCH_SAMPLES)
             self.duration_s += len(piece) / SAMPLE_RATE_HZ
             counters["audio_s"] = self.duration_s
         return piece
 
-    def _find(self, window: Samples) -> list[SampleInterval]:
+    def _find(self, stretch: Samples) -> list[SampleInterval]:
         with self._vad.turn() as counters:
-            found = get_speech_timestamps(window, VAD, SAMPLE_RATE_HZ)
+            found = get_speech_timestamps(stretch, VAD, SAMPLE_RATE_HZ)
             counters["audio_s"] = self.duration_s
             counters.setdefault("speech_s", 0.0)
             counters.setdefault("intervals", 0.0)
         return [SampleInterval(start=int(chunk["start"]), end=int(chunk["end"])) for chunk in found]
 
-    def _count(self, samples: Samples, intervals: tuple[SampleInterval, ...]) -> None:
-        self.speech_s += len(samples) / SAMPLE_RATE_HZ
+    def _count(self, blocks: tuple[SpeechBlock, ...]) -> None:
+        self.speech_s += sum(len(block.samples) for block in blocks) / SAMPLE_RATE_HZ
         counters = self._vad.counters
         counters["speech_s"] = self.speech_s
-        counters["intervals"] += len(intervals)
+        counters["intervals"] += sum(len(block.intervals) for block in blocks)

@@ -4,11 +4,14 @@ Pure arithmetic on sample positions at 16 kHz. Intervals are half-open, `[start,
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import TypeVar
 
 SAMPLE_RATE_HZ = 16_000
+
+Member = TypeVar("Member")
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,13 @@ def group(intervals: Iterable[SampleInterval], max_length: int) -> list[tuple[Sa
             groups[-1].append(interval)
         room -= interval.length
     return [tuple(members) for members in groups]
+
+
+def even_batches(members: Sequence[Member], max_size: int) -> Iterator[Sequence[Member]]:
+    """The members in order, in as few batches of at most `max_size` as there can be, of sizes as even as can be."""
+    count = -(-len(members) // max_size)
+    for number in range(count):
+        yield members[number * len(members) // count : (number + 1) * len(members) // count]
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,15 @@
 """From a sound file to a transcript, one phase after another."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
-from audio_stage.decoding import AudioReader, Samples
-from audio_stage.speech import SpeechFinder
-from audio_stage.timeline import SAMPLE_RATE_HZ
-from audio_stage.whisper import DETECTION_MAX_S, SpokenLanguage, Whisper
+import numpy as np
+
+from audio_stage.decoding import AudioReader
+from audio_stage.speech import SpeechBlock, SpeechFinder
+from audio_stage.timeline import SAMPLE_RATE_HZ, even_batches
+from audio_stage.whisper import DETECTION_MAX_S, DETECTION_WINDOWS, HeardSpeech, SpokenLanguage, Whisper
 from stage_contract.errors import ItemRejected
 from stage_contract.outputs import Segment, Transcript
 from stage_contract.parameters import TranscribeParameters
@@ -45,16 +48,15 @@ class Transcriber:
             phases.accumulate(Phase.DECODE, asset_id) as decode,
         ):
             finder = SpeechFinder(reader, decode, vad)
-            for block in finder.blocks():
-                language = language or self._language_of(block.samples, asset_id, phases)
-                with transcription.turn() as counters:
-                    heard = self._whisper.transcribe(block, language.code, self._parameters.beam_size)
-                    segments += heard.segments
-                    counters["speech_s"] = finder.speech_s
-                    counters["segments"] = len(segments)
-                    counters["words"] = sum(len(segment.words) for segment in segments)
-                    counters["tokens"] = counters.get("tokens", 0.0) + heard.tokens
-                log.info("transcribed %.0f s of speech, %d segments so far", finder.speech_s, len(segments))
+            for blocks in finder.stretches():
+                language = language or self._language_of(blocks[:DETECTION_WINDOWS], asset_id, phases)
+                for batch in even_batches(blocks, self._whisper.batch_size):
+                    with transcription.turn() as counters:
+                        heard = self._whisper.transcribe(batch, language.code, self._parameters.beam_size)
+                        segments += heard.segments
+                        counters["speech_s"] = finder.speech_s
+                        _count(counters, heard, len(batch))
+                    log.info("transcribed %.0f s of speech, %d segments so far", finder.speech_s, len(segments))
         told = language if segments else None
         return Transcript(
             language=told.code if told else None,
@@ -76,11 +78,24 @@ class Transcriber:
                 "build the image with a model that knows it, or ask for another language",
             )
 
-    def _language_of(self, samples: Samples, asset_id: str, phases: PhaseRecorder) -> SpokenLanguage:
+    def _language_of(self, blocks: Sequence[SpeechBlock], asset_id: str, phases: PhaseRecorder) -> SpokenLanguage:
         if self._parameters.language is not None:
             return SpokenLanguage(self._parameters.language, None)
         if not self._whisper.is_multilingual:
             return SpokenLanguage(ENGLISH, None)
+        samples = np.concatenate([block.samples for block in blocks])
         with phases.measure(Phase.LANGUAGE_DETECTION, asset_id) as counters:
             counters["audio_s"] = min(len(samples) / SAMPLE_RATE_HZ, DETECTION_MAX_S)
             return self._whisper.detect_language(samples)
+
+
+def _count(counters: dict[str, float], heard: HeardSpeech, windows: int) -> None:
+    found = {
+        "segments": len(heard.segments),
+        "words": sum(len(segment.words) for segment in heard.segments),
+        "tokens": heard.tokens,
+        "windows": windows,
+        "windows_again": heard.again,
+    }
+    for name, count in found.items():
+        counters[name] = counters.get(name, 0.0) + count

@@ -1,22 +1,23 @@
 """Whisper, run on speech that was found before: its language, and segments of timed words."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import ctranslate2
 from faster_whisper import WhisperModel
-from faster_whisper.transcribe import Segment as WhisperSegment
 from faster_whisper.vad import get_vad_model
 
 from audio_stage.decoding import Samples
 from audio_stage.device import Device
+from audio_stage.doubt import MAX_COMPRESSION_RATIO, MIN_LOG_PROBABILITY, MIN_NO_SPEECH_PROBABILITY
+from audio_stage.segments import place
 from audio_stage.speech import SpeechBlock
-from audio_stage.timeline import JoinedTimeline, PlacedSpan
-from stage_contract.outputs import Segment, Word
-from stage_contract.resources import cpu_threads
+from audio_stage.timeline import JoinedTimeline
+from audio_stage.windows import HeardWindow, WindowListener
+from stage_contract.outputs import Segment
 
 RANDOM_SEED = 20_260_101
 
@@ -24,19 +25,15 @@ RANDOM_SEED = 20_260_101
 DETECTION_WINDOWS = 4
 DETECTION_MAX_S = 30.0 * DETECTION_WINDOWS
 
-# Word times come in steps of 20 ms; a word never lasts less than half of one.
-MIN_WORD_S = 0.01
-
-# What keeps Whisper from writing what nobody said. The first four are Whisper's own defaults
-# (https://github.com/openai/whisper, transcribe.py): text that repeats itself or is improbable is tried
-# again at a higher temperature; improbable text where no speech is likely is dropped. A fifth drops
-# segments of improbable words that stand alone in 2 s of silence. Earlier text is not given as a
-# prompt: it makes one invented or repeated sentence breed the next, and blocks stay independent.
+# What keeps Whisper from writing what nobody said, where a window is heard again: text that repeats itself or is
+# improbable is tried again at a higher temperature; improbable text where no speech is likely is dropped, and so are
+# segments of improbable words that stand alone in 2 s of silence. Earlier text is not given as a prompt: it makes one
+# invented or repeated sentence breed the next, and windows stay independent.
 GUARDS = {
     "temperature": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
-    "compression_ratio_threshold": 2.4,
-    "log_prob_threshold": -1.0,
-    "no_speech_threshold": 0.6,
+    "compression_ratio_threshold": MAX_COMPRESSION_RATIO,
+    "log_prob_threshold": MIN_LOG_PROBABILITY,
+    "no_speech_threshold": MIN_NO_SPEECH_PROBABILITY,
     "hallucination_silence_threshold": 2.0,
     "condition_on_previous_text": False,
 }
@@ -54,36 +51,40 @@ class SpokenLanguage:
 
 
 @dataclass(frozen=True)
-class BlockTranscript:
-    """What was said in one block, in media time. `tokens` counts what Whisper wrote."""
+class HeardSpeech:
+    """What was said in some blocks, in media time.
+
+    `tokens` counts what Whisper wrote, `again` the blocks that it heard twice.
+    """
 
     segments: tuple[Segment, ...]
     tokens: int
+    again: int
 
 
 class Whisper:
     """A loaded Whisper model on a device that was shown to work."""
 
-    def __init__(self, name: str, model_dir: Path, device: Device) -> None:
+    def __init__(self, name: str, model_dir: Path, device: Device, batch_size: int) -> None:
         self.name = name
-        self.size_bytes = (model_dir / "model.bin").stat().st_size
+        self.batch_size = batch_size
+        self._folder = device.weights(model_dir)
+        self.size_bytes = (self._folder / "model.bin").stat().st_size
         # Seeds the sampling at higher temperatures, so that the same shard gives the same text.
         ctranslate2.set_random_seed(RANDOM_SEED)
         self._device = device
-        with device.guard():
-            self._model = WhisperModel(
-                str(model_dir),
-                device=device.name,
-                compute_type=device.compute_type,
-                cpu_threads=cpu_threads(),
-                local_files_only=True,
-            )
+        self._split = device.split(batch_size)
+        self._threads = ThreadPoolExecutor(self._split.workers)
+        self._model = self._load(self._split.workers, self._split.threads_each)
+        self._careful: WhisperModel | None = None if self._split.workers > 1 else self._model
         get_vad_model()
 
     def unload(self) -> None:
         """Give the device's memory back. The model is of no use afterwards."""
+        self._threads.shutdown()
         with self._device.guard():
-            self._model.model.unload_model()
+            for model in {self._model, self._careful} - {None}:
+                model.model.unload_model()
 
     @property
     def is_multilingual(self) -> bool:
@@ -104,50 +105,45 @@ class Whisper:
             )
         return SpokenLanguage(code, float(probability))
 
-    def transcribe(self, block: SpeechBlock, language: str, beam_size: int) -> BlockTranscript:
-        """The segments of `block`, in media time; their indices start at 0."""
+    def transcribe(self, blocks: Sequence[SpeechBlock], language: str, beam_size: int) -> HeardSpeech:
+        """The segments of at most `batch_size` blocks, in media time; their indices start at 0."""
+        listener = WindowListener(self._model, language, beam_size, self._split.encoded_at_once)
+        workers = min(self._split.workers, len(blocks))
+        shares = [[block.samples for block in blocks[i::workers]] for i in range(workers)]
         with self._device.guard():
-            heard, _ = self._model.transcribe(
-                block.samples, language=language, beam_size=beam_size, word_timestamps=True, **GUARDS
+            heard = list(self._threads.map(listener.hear, shares))
+            windows = [heard[i % workers][i // workers] for i in range(len(blocks))]
+            whole = [
+                self._hear_again(block.samples, language, beam_size) if window.doubtful else window
+                for block, window in zip(blocks, windows, strict=True)
+            ]
+        placed = [
+            segment
+            for block, window in zip(blocks, whole, strict=True)
+            for one in window.segments
+            for segment in place(one, JoinedTimeline(block.intervals))
+        ]
+        again = sum(window.doubtful for window in windows)
+        return HeardSpeech(tuple(placed), sum(window.tokens for window in whole), again)
+
+    def _hear_again(self, samples: Samples, language: str, beam_size: int) -> HeardWindow:
+        # Each of CTranslate2's workers draws from its own numbers, and whichever is free takes the work: where there
+        # are several, only a model with a single one gives the same text each time.
+        if self._careful is None:
+            self._careful = self._load(1, self._split.workers * self._split.threads_each)
+        heard, _ = self._careful.transcribe(
+            samples, language=language, beam_size=beam_size, word_timestamps=True, **GUARDS
+        )
+        segments = tuple(heard)
+        return HeardWindow(segments, sum(len(one.tokens) for one in segments), doubtful=False)
+
+    def _load(self, workers: int, threads_each: int) -> WhisperModel:
+        with self._device.guard():
+            return WhisperModel(
+                str(self._folder),
+                device=self._device.name,
+                compute_type=self._device.compute_type,
+                cpu_threads=threads_each,
+                num_workers=workers,
+                local_files_only=True,
             )
-            whole = list(heard)
-        timeline = JoinedTimeline(block.intervals)
-        segments = [segment for one in whole for segment in _split(one, timeline)]
-        return BlockTranscript(tuple(segments), sum(len(one.tokens) for one in whole))
-
-
-def _split(heard: WhisperSegment, timeline: JoinedTimeline) -> Iterator[Segment]:
-    """One segment, or several where it ran over a silence that had been left out."""
-    if not heard.words:
-        yield _segment(heard, heard.text, timeline.place(heard.start, heard.end), ())
-        return
-    placed = [(timeline.place(word.start, word.end), word) for word in heard.words]
-    for _, members in groupby(placed, key=lambda pair: pair[0].interval_index):
-        words = tuple(_in_order(_word(span, word.word, word.probability) for span, word in members))
-        span = PlacedSpan(0, words[0].start_s, words[-1].end_s)
-        yield _segment(heard, "".join(word.text for word in words), span, words)
-
-
-def _segment(heard: WhisperSegment, text: str, span: PlacedSpan, words: tuple[Word, ...]) -> Segment:
-    return Segment(
-        index=0,
-        start_s=round(span.start_s, 3),
-        end_s=round(max(span.end_s, span.start_s + MIN_WORD_S), 3),
-        text=text.strip(),
-        mean_log_probability=round(float(heard.avg_logprob), 4),
-        no_speech_probability=round(float(heard.no_speech_prob), 4),
-        words=words,
-    )
-
-
-def _word(span: PlacedSpan, text: str, probability: float) -> Word:
-    return Word(start_s=span.start_s, end_s=span.end_s, text=text, probability=round(float(probability), 4))
-
-
-def _in_order(words: Iterable[Word]) -> Iterator[Word]:
-    # Times come from attention: some words have no length, and some begin before the last one ends.
-    earliest_s = 0.0
-    for word in words:
-        start_s = round(max(word.start_s, earliest_s), 3)
-        earliest_s = round(max(word.end_s, start_s + MIN_WORD_S), 3)
-        yield word.model_copy(update={"start_s": start_s, "end_s": earliest_s})

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from audio_stage.instructions import use_widest
 from audio_stage.subtitles import format_srt, format_vtt, make_cues
 from stage_contract.errors import StageError
 from stage_contract.models import MODELS_DIR, ModelRef
@@ -24,7 +25,7 @@ class TranscribeWorker:
     """Loads Whisper once and transcribes item by item."""
 
     stage = Stage.TRANSCRIBE
-    version = "1"
+    version = "2"
     model_roles: tuple[str, ...] = (MODEL_ROLE,)
 
     _transcriber: "Transcriber"
@@ -40,6 +41,7 @@ class TranscribeWorker:
         if MODEL_ROLE not in models:
             raise StageError(f"the image must hold a model for {MODEL_ROLE!r}: it has none; build it again")
         parameters = TranscribeParameters.model_validate(request.parameters)
+        use_widest()
         with phases.measure(Phase.IMPORT):
             from audio_stage.device import open_device
             from audio_stage.transcriber import Transcriber
@@ -48,7 +50,7 @@ class TranscribeWorker:
             device = open_device(request)
             if device.proof_error is not None:
                 counters["proof_error"] = device.proof_error
-            self._whisper = Whisper(models[MODEL_ROLE].name, MODELS_DIR / MODEL_ROLE, device)
+            self._whisper = Whisper(models[MODEL_ROLE].name, MODELS_DIR / MODEL_ROLE, device, request.batch_size)
             counters["model_bytes"] = self._whisper.size_bytes
         self._transcriber = Transcriber(self._whisper, parameters)
 

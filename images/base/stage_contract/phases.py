@@ -23,7 +23,8 @@ class PhaseRecord(BaseModel):
 
     `asset_id` is null for what the whole shard shares. `started_at` is UTC; `duration_s` is the time
     worked, `span_s` the time from the first start to the last end (longer when the phase came in
-    turns with others), both from the monotonic clock. Peaks are MiB: resident memory of the process
+    turns with others), both from the monotonic clock. Phases may overlap, so that their durations add up to more than
+    the time that passed. Peaks are MiB: resident memory of the process
     during the phase (or of its largest child so far, when that is more), and VRAM where there is a device.
     """
 
@@ -100,19 +101,28 @@ class PhaseRecorder:
         with self._path.open("a") as file:
             file.write(record.model_dump_json() + "\n")
 
-    def accumulate(self, phase: Phase, asset_id: str | None = None) -> "PhaseAccumulator":
-        """A phase that comes in many short turns (decode a batch, infer a batch): one line in the end."""
-        return PhaseAccumulator(self, phase, asset_id)
+    def accumulate(
+        self, phase: Phase, asset_id: str | None = None, meter: DeviceMeter | None = None
+    ) -> "PhaseAccumulator":
+        """A phase that comes in many short turns (decode a batch, infer a batch): one line in the end.
+
+        `meter` takes the place of the recorder's: a thread that prepares work for a device must not wait for it.
+        """
+        return PhaseAccumulator(self, phase, asset_id, meter)
 
 
 class PhaseAccumulator:
     """Sums the turns of one phase. Use `turn()` around each, `close()` (or `with`) writes the line.
 
-    `duration_s` is the sum of the turns, `span_s` runs from the first to the last.
+    `duration_s` is the sum of the turns, `span_s` runs from the first to the last. Turns of different phases may go on
+    at the same time, in threads of their own; those of one phase come one after another.
     """
 
-    def __init__(self, recorder: PhaseRecorder, phase: Phase, asset_id: str | None) -> None:
+    def __init__(
+        self, recorder: PhaseRecorder, phase: Phase, asset_id: str | None, meter: DeviceMeter | None = None
+    ) -> None:
         self._recorder = recorder
+        self._meter = meter
         self._phase = phase
         self._asset_id = asset_id
         self._started_at: datetime | None = None
@@ -127,7 +137,7 @@ class PhaseAccumulator:
     @contextlib.contextmanager
     def turn(self) -> Iterator[dict[str, float]]:
         """Time one turn; yields the counters of the whole phase, to add to."""
-        meter = self._recorder.meter
+        meter = self._meter or self._recorder.meter
         meter.reset_peak()
         started_s = time.monotonic()
         if self._started_at is None:

@@ -11,7 +11,7 @@ DEFAULT_COMPUTE_TYPE: dict[tuple[Stage, Variant], str] = {
     (Stage.EXTRACT, Variant.CPU): "none",
     (Stage.TRANSCRIBE, Variant.CPU): "int8",
     (Stage.TRANSCRIBE, Variant.CUDA): "float16",
-    (Stage.ANALYZE, Variant.CPU): "float32",
+    (Stage.ANALYZE, Variant.CPU): "int8_bfloat16",
     (Stage.ANALYZE, Variant.CUDA): "float16",
     (Stage.ENRICH, Variant.CPU): "float32",
 }
@@ -21,13 +21,18 @@ DEFAULT_COMPUTE_TYPE: dict[tuple[Stage, Variant], str] = {
 # for CLIP and YOLO on a GPU.
 SMALLER_COMPUTE_TYPE: dict[tuple[Stage, Variant], str] = {(Stage.TRANSCRIBE, Variant.CUDA): "int8_float16"}
 
-# Pictures at a time. Whisper transcribes one window after another.
-BATCH_SIZE: dict[tuple[Stage, Variant], int] = {(Stage.ANALYZE, Variant.CPU): 8, (Stage.ANALYZE, Variant.CUDA): 16}
+BATCH_SIZES: dict[tuple[Stage, Variant], tuple[int, ...]] = {
+    (Stage.TRANSCRIBE, Variant.CPU): (16,),
+    (Stage.TRANSCRIBE, Variant.CUDA): (16, 8, 4, 1),
+    (Stage.ANALYZE, Variant.CPU): (8,),
+    (Stage.ANALYZE, Variant.CUDA): (64, 32, 16, 8),
+}
+"""Windows or pictures at a time, largest first. On a GPU the VRAM decides among them."""
 
 
 def default_batch_size(stage: Stage, variant: Variant) -> int:
-    """How many pictures or windows a stage computes at a time."""
-    return BATCH_SIZE.get((stage, variant), 1)
+    """How many windows or pictures a stage computes at a time where nobody knows how much memory there is."""
+    return min(BATCH_SIZES.get((stage, variant), (1,)))
 
 
 def cpu_threads() -> int:

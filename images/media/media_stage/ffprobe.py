@@ -1,12 +1,16 @@
 """What ffprobe is asked, and its answers as models. Nothing here judges."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from media_stage.media_file import INPUT_OPTIONS, MediaFile
 from media_stage.tool import Limits, ToolRun, run_tool
+
+PIXEL_FORMATS_FILE = Path("/opt/nightreel/pixel_formats.json")
+"""What ffprobe answers to `-show_pixel_formats`: asked when the image is built, since it takes 60 ms to tell."""
 
 PROBE_LIMITS = Limits(cpu_s=60, wall_s=300, stdout_bytes=8 << 20)
 SAMPLE_PACKETS = 400
@@ -135,7 +139,7 @@ def sample_packets(media: MediaFile) -> ToolRun:
     return run_ffprobe(media, "-read_intervals", f"%+#{SAMPLE_PACKETS}", "-show_entries", entries)
 
 
-def parse_pixel_formats(text: bytes) -> Mapping[str, int]:
-    """Bits per sample of every pixel format that ffmpeg knows, by name, from `-show_pixel_formats`."""
-    formats = _PixelFormats.model_validate_json(text).pixel_formats
+def read_pixel_formats(path: Path = PIXEL_FORMATS_FILE) -> Mapping[str, int]:
+    """Bits per sample of every pixel format that the image's ffprobe knows, by name."""
+    formats = _PixelFormats.model_validate_json(path.read_bytes()).pixel_formats
     return {f.name: max(component.bit_depth for component in f.components) for f in formats if f.components}

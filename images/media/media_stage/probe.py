@@ -1,6 +1,5 @@
 """Stage `media.probe`: says what a file is, or why it cannot be processed."""
 
-import subprocess
 from collections.abc import Mapping
 
 from media_stage import content, ffmpeg_commands, ffprobe
@@ -37,16 +36,10 @@ class ProbeWorker:
     model_roles: tuple[str, ...] = ()
 
     def setup(self, request: StageRequest, models: Mapping[str, ModelRef], phases: PhaseRecorder) -> None:
-        """Ask ffprobe for the pixel formats it knows.
-
-        Raises:
-            subprocess.SubprocessError: the image's ffprobe does not work.
-        """
+        """Read which pixel formats the image's ffprobe knows."""
         self._parameters = ProbeParameters.model_validate(request.parameters)
         with phases.measure(Phase.IMPORT):
-            command = ["ffprobe", "-v", "error", "-show_pixel_formats", "-of", "json"]
-            told = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60)
-            self._pixel_bits = ffprobe.parse_pixel_formats(told.stdout)
+            self._pixel_bits = ffprobe.read_pixel_formats()
 
     def release(self) -> None:
         """Nothing to give back: no device."""

@@ -7,9 +7,10 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from nlp_stage.entities import Pipeline
@@ -28,6 +29,9 @@ NETWORK_MAX_TOKENS = 512
 
 COMPONENTS_NOT_NEEDED = ("tagger", "parser", "senter", "morphologizer", "attribute_ruler", "lemmatizer")
 
+BLANK_TOKENIZER = "nightreel.BlankTokenizer.v1"
+"""Without rules, since the model's file brings all of them: with the language's own, 1,300 would be made twice."""
+
 SPACY_CODES = {"no": "nb"}
 """Whisper's language code where spaCy has another."""
 
@@ -38,23 +42,31 @@ UNSPACED_LANGUAGES = frozenset({"bo", "ja", "km", "lo", "my", "th", "yue", "zh"}
 
 
 def import_spacy(with_torch: bool) -> None:
-    """Import spaCy. It takes torch along whenever torch is installed: a second and 190 MiB, unless kept out."""
-    if with_torch or "torch" in sys.modules:
-        importlib.import_module("spacy")
-        return
-    with _absent("torch"):
+    """Import spaCy without what it takes along and the stage never uses.
+
+    That is its command line (a third of the time), an interface of old pydantic's, which it does without where it is
+    not installed, and torch (a second and 190 MiB) unless it is asked for.
+    """
+    command_line = ModuleType("spacy.cli.info")
+    vars(command_line)["info"] = None
+    unused: dict[str, ModuleType | None] = {command_line.__name__: command_line, "pydantic.v1": None}
+    if not with_torch:
+        unused["torch"] = None
+    with _standing_in(unused):
         importlib.import_module("spacy")
 
 
 @contextmanager
-def _absent(module: str) -> Iterator[None]:
+def _standing_in(modules: Mapping[str, ModuleType | None]) -> Iterator[None]:
     # None makes an import fail as if the module were not installed:
     # https://docs.python.org/3/reference/import.html#the-module-cache
-    sys.modules[module] = None  # type: ignore[assignment]
+    absent = {name: module for name, module in modules.items() if name not in sys.modules}
+    sys.modules.update(absent)  # type: ignore[arg-type]
     try:
         yield
     finally:
-        del sys.modules[module]
+        for name in absent:
+            del sys.modules[name]
 
 
 def engine_name(model: ModelRef) -> str:
@@ -65,12 +77,18 @@ def engine_name(model: ModelRef) -> str:
 def load_recognizer(path: Path) -> Pipeline:
     """The spaCy pipeline in `path`, with what entities need and no more.
 
+    The words that it was trained with are left out: features are hashes, and a text brings its own words.
+
     Raises:
         StageError: it cannot recognize entities.
     """
     import spacy
+    from spacy.tokenizer import Tokenizer
 
-    pipeline: Any = spacy.load(path, exclude=list(COMPONENTS_NOT_NEEDED))
+    spacy.registry.tokenizers(BLANK_TOKENIZER, func=lambda: lambda language: Tokenizer(language.vocab))
+    pipeline: Any = spacy.load(
+        path, exclude=[*COMPONENTS_NOT_NEEDED, "strings"], config={"nlp.tokenizer": {"@tokenizers": BLANK_TOKENIZER}}
+    )
     if "ner" not in pipeline.pipe_names:
         raise StageError(f"the ner model must have an 'ner' component: {path} has {pipeline.pipe_names}")
     for name, component in pipeline.pipeline:

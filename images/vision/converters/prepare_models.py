@@ -1,12 +1,13 @@
-"""Lay out the image's models while it is built: `python prepare_models.py FETCHED_DIR MODELS_DIR`.
+"""Lay out the image's models while it is built: `python -m converters.prepare_models FETCHED_DIR MODELS_DIR`.
 
 FETCHED_DIR holds `models.json`, `converters.json` and a folder of files for each role that has weights.
-MODELS_DIR gets `models.json` and such a folder, converted where a converter is named, else copied.
+MODELS_DIR gets `models.json` and such a folder, converted where a converter is named, else copied; beside CLIP's
+weights lie the text features of the labels.
 
 YOLOv8 is converted to one safetensors file with the fused weights, the class names and the
-architecture, whether it comes as ultralytics' checkpoint or as an ONNX export. A checkpoint is a pickle
-and runs code when it is read: that is done here, on a file whose hash was checked, so that the stage
-need not read pickles.
+architecture, and `labels.json`, whether it comes as ultralytics' checkpoint or as an ONNX export. A
+checkpoint is a pickle and runs code when it is read: that is done here, on a file whose hash was checked,
+so that the stage need not read pickles.
 """
 
 import ast
@@ -21,7 +22,11 @@ import torch
 from safetensors.torch import save_file
 from ultralytics.nn.tasks import DetectionModel
 
+from converters.label_features import write_label_features
+
+CLIP_ROLE = "clip"
 YOLOV8_FILE = "yolov8.safetensors"
+LABELS_FILE = "labels.json"
 EXPORTED_ARCHITECTURE = "yolov8n.yaml"
 
 Converter = Callable[[Path, Path], None]
@@ -43,6 +48,8 @@ def prepare(fetched_dir: Path, models_dir: Path) -> None:
         if model["trained"]:
             role = model["role"]
             _converter(role, converters.get(role))(fetched_dir / role, models_dir / role)
+            if role == CLIP_ROLE:
+                write_label_features(models_dir / role)
     shutil.copyfile(fetched_dir / "models.json", models_dir / "models.json")
 
 
@@ -120,6 +127,7 @@ def _save_yolov8(
         target_dir / YOLOV8_FILE,
         metadata={"architecture": architecture, "labels": json.dumps(labels)},
     )
+    (target_dir / LABELS_FILE).write_text(json.dumps(labels))
 
 
 if __name__ == "__main__":

@@ -2,24 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from stage_contract.outputs import Tag
 
-LABELS_FILE = Path(__file__).with_name("tags.txt")
 MOST_TAGS = 5
 LEAST_SCORE = 0.1
-
-
-def read_labels(path: Path = LABELS_FILE) -> tuple[str, ...]:
-    """The labels, one a line; empty lines and lines that start with `#` are left out."""
-    lines = (line.strip() for line in path.read_text().splitlines())
-    return tuple(line for line in lines if line and not line.startswith("#"))
-
-
-def prompt(label: str) -> str:
-    """What the text encoder is asked for a label."""
-    return f"a photo of {label}"
 
 
 def best_tags(similarities: Sequence[float], labels: Sequence[str], logit_scale: float) -> tuple[Tag, ...]:

@@ -7,6 +7,7 @@ from console.terminal import REPOSITORY
 from tests.images.audio.sounds import IMAGE, TESTS
 from tests.stage_container import Ended, read_only, run_program, writable
 
+CONVERT = ("-m", "converters", "--variant", "cpu")
 MADE_UP = {"role": "whisper", "name": "made-up", "revision": "1", "sha256": "", "licence": "none", "trained": False}
 
 
@@ -27,4 +28,4 @@ def convert(folder: Path, *options: str, converter: str | None = "ggml-to-ctrans
     (folder / "fetched" / "converters.json").write_text(json.dumps({"whisper": converter}))
     made = in_image(folder, "/tests/make_ggml.py", "/made/fetched/whisper/ggml-tiny.bin", *options)
     assert made.exit_code == 0, made.stderr
-    return in_image(folder, "-m", "converters", "--fetched", "/made/fetched", "--models", "/made/models")
+    return in_image(folder, *CONVERT, "--fetched", "/made/fetched", "--models", "/made/models")

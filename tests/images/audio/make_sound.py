@@ -1,8 +1,8 @@
 """Runs inside the audio image, whose libraries it borrows: makes what media.extract would have left.
 
 `python make_sound.py TARGET.flac [PART …]`, parts being laid end to end. A part is `silence:SECONDS`,
-`tone:SECONDS` (a chord), `noise:SECONDS`, or `file:PATH[:START_S-END_S]`, which is decoded. The result is
-16 kHz mono.
+`tone:SECONDS` (a chord), `chords:SECONDS` (one after another), `drums:SECONDS`, `noise:SECONDS`, or
+`file:PATH[:START_S-END_S]`, which is decoded. The result is 16 kHz mono.
 """
 
 import sys
@@ -31,8 +31,16 @@ def part_samples(kind: str, value: str) -> np.ndarray:
         "silence": lambda: np.zeros(count),
         "tone": lambda: sum(np.sin(2 * np.pi * hz * times_s) for hz in (220.0, 277.2, 329.6)) / 6,
         "noise": lambda: random.normal(0.0, 0.05, count),
+        "chords": lambda: chords(times_s),
+        "drums": lambda: random.normal(0.0, 0.4, count) * np.exp(-12 * (times_s % 0.5)),
     }
     return (sounds[kind]() * 32_767).astype(np.int16)
+
+
+def chords(times_s: np.ndarray) -> np.ndarray:
+    roots_hz = np.array([220.0, 174.6, 130.8, 196.0])[times_s.astype(int) % 4]
+    waves = sum(np.sin(2 * np.pi * ratio * roots_hz * times_s) / ratio for ratio in (1.0, 1.25, 1.5, 2.0))
+    return waves * np.exp(-(times_s % 1.0)) / 4
 
 
 def decode(path: str) -> np.ndarray:

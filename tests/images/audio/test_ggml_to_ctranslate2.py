@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.images.audio.conversion import convert, in_image
+from tests.images.audio.conversion import CONVERT, convert, in_image
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_file_of_another_format_is_named_as_such(tmp_path):
     (tmp_path / "fetched" / "whisper").mkdir(parents=True)
     (tmp_path / "fetched" / "whisper" / "model.bin").write_bytes(b"GGUF" + bytes(100))
     (tmp_path / "fetched" / "converters.json").write_text('{"whisper": "ggml-to-ctranslate2"}')
-    done = in_image(tmp_path, "-m", "converters", "--fetched", "/made/fetched", "--models", "/made/models")
+    done = in_image(tmp_path, *CONVERT, "--fetched", "/made/fetched", "--models", "/made/models")
     assert done.exit_code == 1
     assert "not GGUF" in done.stderr
 
@@ -61,3 +61,11 @@ def test_an_unknown_converter_is_refused(tmp_path):
     done = convert(tmp_path, converter="onnx-to-nothing")
     assert done.exit_code == 1
     assert "must be one of ggml-to-ctranslate2" in done.stderr
+
+
+def test_the_int8_copy_is_what_ctranslate2_makes_of_the_model_when_it_loads(tmp_path):
+    done = convert(tmp_path, "--vocabulary", "51864")
+    assert done.exit_code == 0, done.stderr
+    compared = in_image(tmp_path, "/tests/compare_int8.py", "/made/models/whisper")
+    assert compared.exit_code == 0, compared.stderr
+    assert compared.stdout.strip() == "equal"

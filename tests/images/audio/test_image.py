@@ -126,7 +126,7 @@ def test_out_of_memory_whisper_is_loaded_again_in_the_smaller_type(sounds, first
     asked = sounds.request(first_run.spoken, compute_type="float32")
     in_int8 = first_run.done.item(first_run.spoken).fingerprint
     items = tuple(item.model_copy(update={"smaller_fingerprint": in_int8}) for item in asked.items)
-    asked = asked.model_copy(update={"smaller_compute_type": "int8", "items": items})
+    asked = asked.model_copy(update={"batch_size": 1, "smaller_compute_type": "int8", "items": items})
     shutil.rmtree(first_run.done.directory(first_run.spoken))
     done = sounds.bench.run(asked, program=TESTS / "short_of_memory.py")
     assert done.exit_code == ExitCode.DONE, done.log

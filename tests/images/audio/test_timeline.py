@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_stage.timeline import SAMPLE_RATE_HZ, JoinedTimeline, SampleInterval, group, settle
+from audio_stage.timeline import SAMPLE_RATE_HZ, JoinedTimeline, SampleInterval, even_batches, group, settle
 
 lengths = st.integers(min_value=1, max_value=400_000)
 gaps = st.integers(min_value=0, max_value=400_000)
@@ -80,3 +80,13 @@ def test_a_span_stays_within_one_interval_whatever_the_model_says(intervals, sta
     interval = intervals[placed.interval_index]
     start, end = round(placed.start_s * SAMPLE_RATE_HZ), round(placed.end_s * SAMPLE_RATE_HZ)
     assert interval.start <= start <= end <= interval.end
+
+
+@given(st.lists(st.integers(), max_size=60), st.integers(min_value=1, max_value=20))
+def test_batches_hold_all_members_in_order_and_are_as_even_as_can_be(members, max_size):
+    batches = list(even_batches(members, max_size))
+    assert [member for batch in batches for member in batch] == members
+    sizes = [len(batch) for batch in batches]
+    assert max(sizes, default=0) <= max_size
+    assert max(sizes, default=0) - min(sizes, default=0) <= 1
+    assert len(sizes) == -(-len(members) // max_size)

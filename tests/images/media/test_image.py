@@ -88,3 +88,11 @@ def test_ffprobe_alone_would_refuse_a_playlist_too(playlist: str, corpus: Path) 
     assert told.startswith("1 ")
     assert MARKER not in told
     assert "Format not on whitelist" in told or "Invalid data" in told
+
+
+def test_the_table_of_pixel_formats_is_what_the_images_ffprobe_tells() -> None:
+    told = run_program(MEDIA_IMAGE, ["ffprobe", "-v", "error", "-show_pixel_formats", "-of", "json"])
+    kept = run_program(MEDIA_IMAGE, ["cat", "/opt/nightreel/pixel_formats.json"])
+    assert told.exit_code == kept.exit_code == 0
+    assert kept.stdout == told.stdout
+    assert "yuv420p10le" in kept.stdout

@@ -17,10 +17,10 @@ TESTS = Path(__file__).parent
 CONVERTERS = REPOSITORY / "images" / "vision" / "converters"
 
 
-def run_script(name: str, folder: Path) -> str:
-    """Run a script of this folder inside the image with `folder` as its argument; returns what it printed."""
-    volumes = read_only(TESTS, "/tests"), read_only(CONVERTERS, "/converters"), writable(folder, "/made")
-    ended = run_program(IMAGE, ["python", f"/tests/{name}", "/made"], *volumes)
+def run_script(name: str, folder: Path, image: str = IMAGE) -> str:
+    """Run a script of this folder inside an image with `folder` as its argument; returns what it printed."""
+    volumes = read_only(TESTS, "/tests"), read_only(CONVERTERS, "/opt/nightreel/converters"), writable(folder, "/made")
+    ended = run_program(image, ["python", f"/tests/{name}", "/made"], *volumes)
     assert ended.exit_code == 0, ended.stderr
     return ended.stdout
 

@@ -6,6 +6,7 @@ import pytest
 
 from operators.settings import ContainerLimits
 from tests.images.vision.analysis import analyse, run_script
+from tests.images.vision.reference import reference_image
 from tests.stage_container import Finished, StageBench
 
 AMPLE = ContainerLimits(cpus=2, memory_mib=3072, pids=256)
@@ -13,6 +14,7 @@ CLIPS = (
     "scenes.mp4",
     "rotated.mp4",
     "slides.mkv",
+    "standing.mp4",
     "-ten bit,'ü'.mkv",
     "sound.flac",
     "damaged.mkv",
@@ -25,7 +27,7 @@ CLIPS = (
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the clips; do not write to it."""
     folder = tmp_path_factory.mktemp("clips")
-    run_script("make_clips.py", folder)
+    run_script("make_clips.py", folder, reference_image())
     return folder
 
 

@@ -1,17 +1,18 @@
-"""Converts a checkpoint as ultralytics publishes them: `python convert_checkpoint.py OUTDIR`, inside the vision image.
+"""Converts a checkpoint of ultralytics' kind: `python convert_checkpoint.py OUTDIR`, inside the reference image.
 
 Prints the largest difference, px or probability, between what the network finds before and after. The
 checkpoint has random weights; half precision, as in published ones, accounts for most of the difference.
 """
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from ultralytics.nn.tasks import DetectionModel
+
+from converters.prepare_models import prepare
 
 CLASSES = 80
 
@@ -40,7 +41,7 @@ def difference(folder: Path) -> float:
     torch.save({"model": network.half(), "ema": None}, fetched / "detector" / "yolov8n.pt")
     (fetched / "models.json").write_text(json.dumps([{"role": "detector", "trained": True}]))
     (fetched / "converters.json").write_text(json.dumps({"detector": "yolov8_pt"}))
-    subprocess.run([sys.executable, "/converters/prepare_models.py", str(fetched), str(models)], check=True)
+    prepare(fetched, models)
     loaded = DetectionModel("yolov8n.yaml", ch=3, nc=CLASSES, verbose=False).eval()
     loaded.fuse(verbose=False)
     loaded.load_state_dict(load_file(models / "detector" / "yolov8.safetensors"))

@@ -1,4 +1,4 @@
-"""Makes the clips of the vision tests: `python make_clips.py OUTDIR`, inside the vision image.
+"""Makes the clips of the vision tests: `python make_clips.py OUTDIR`, inside the image that vision is compared with.
 
 The photographs are those that come with ultralytics: a street with four people and a bus, and two men
 beside a football pitch. Beside each clip goes `<clip>.probe.json`, what media.probe says of it.
@@ -8,6 +8,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -24,6 +25,16 @@ TIME_BASE = Fraction(1, 1000)
 WIDTH_PX, HEIGHT_PX = 640, 480
 WORDS = "NIGHTREEL 2026"
 MP4, MKV = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"
+H264 = {"preset": "veryfast", "crf": "20"}
+MOVING = {
+    "moving.mp4": (MP4, "libx264", "yuv420p", {**H264, "bf": "3"}),
+    "moving on.mp4": (MP4, "libx264", "yuv420p", {**H264, "bf": "3", "sc_threshold": "0"}),
+    "moving open.mkv": (MKV, "libx264", "yuv420p", {**H264, "bf": "3", "g": "12", "x264-params": "open-gop=1"}),
+    "moving.mkv": (MKV, "mpeg2video", "yuv420p", {"g": "12", "bf": "2", "b": "6M"}),
+    "moving.avi": ("avi", "mjpeg", "yuvj420p", {"qmin": "3", "qmax": "5"}),
+    "moving.mov": (MP4, "prores_ks", "yuv422p10le", {"profile": "0"}),
+}
+"""Long groups with frames that none refers to, one of them on over all cuts; short groups; key frames only."""
 
 Frames = Iterator[tuple[float, np.ndarray]]
 
@@ -37,10 +48,10 @@ def photograph(name: str) -> np.ndarray:
     return np.asarray(ground)
 
 
-def page() -> np.ndarray:
+def page(words: str = WORDS) -> np.ndarray:
     """A white page with a line of text."""
     ground = Image.new("RGB", (WIDTH_PX, HEIGHT_PX), "white")
-    ImageDraw.Draw(ground).text((90, 200), WORDS, fill="black", font=ImageFont.load_default(60))
+    ImageDraw.Draw(ground).text((90, 200), words, fill="black", font=ImageFont.load_default(60))
     return np.asarray(ground)
 
 
@@ -69,6 +80,23 @@ def plain() -> Frames:
     yield from still(np.full((HEIGHT_PX, WIDTH_PX, 3), (200, 100, 50), dtype=np.uint8), 0, 1)
 
 
+def standing() -> Frames:
+    """A page that stands for four seconds, then has another line for two."""
+    for number in range(6 * RATE_HZ):
+        yield number / RATE_HZ, page() if number < 4 * RATE_HZ else page("NIGHTREEL 2027")
+
+
+def moving() -> Frames:
+    """Five shots over photographs, one of them as short as a shot can be; and a flash of two frames in the first."""
+    for shot, (start_s, end_s) in enumerate(pairwise((0.0, 1.8, 3.48, 4.12, 5.64, 8.0))):
+        name = "zidane.jpg" if shot % 2 else "bus.jpg"
+        picture = photograph(name) if shot % 2 else photograph(name)[:, ::-1]
+        for number in range(round((end_s - start_s) * RATE_HZ)):
+            time_s = start_s + number / RATE_HZ
+            flashes = 1.0 <= time_s < 1.0 + 2 / RATE_HZ - 1e-6
+            yield time_s, np.full_like(picture, 250) if flashes else np.roll(picture, number, axis=1)
+
+
 def noise() -> Frames:
     """What does not compress, so that damage in the middle hits frames."""
     numbers = np.random.default_rng(1)
@@ -77,20 +105,28 @@ def noise() -> Frames:
         yield time_s, np.clip(picture + grain, 0, 255).astype(np.uint8)
 
 
-def write_video(path: Path, frames: Frames, pixel_format: str = "yuv420p", rotation_deg: int = 0) -> None:
-    """Encode as H.264. `rotation_deg`: the picture is stored turned, with a note to turn it clockwise to show it."""
+def write_video(
+    path: Path,
+    frames: Frames,
+    pixel_format: str = "yuv420p",
+    rotation_deg: int = 0,
+    codec: str = "libx264",
+    options: dict[str, str] = H264,
+) -> None:
+    """Encode a clip. `rotation_deg`: the picture is stored turned, with a note to turn it clockwise to show it."""
     turned = rotation_deg // 90
     width_px, height_px = (HEIGHT_PX, WIDTH_PX) if turned % 2 else (WIDTH_PX, HEIGHT_PX)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=RATE_HZ, options={"preset": "veryfast", "crf": "20"})
+        stream = container.add_stream(codec, rate=RATE_HZ, options=options)
         stream.width, stream.height, stream.pix_fmt = width_px, height_px, pixel_format
-        stream.codec_context.time_base = TIME_BASE
+        stream.codec_context.time_base = TIME_BASE if codec == "libx264" else Fraction(1, RATE_HZ)
         if rotation_deg:
             stream.set_display_rotation(-rotation_deg)
         for time_s, picture in frames:
             stored = np.ascontiguousarray(np.rot90(picture, turned))
             frame = av.VideoFrame.from_ndarray(stored, format="rgb24")
-            frame.pts, frame.time_base = round(time_s / TIME_BASE), TIME_BASE
+            time_base = stream.codec_context.time_base
+            frame.pts, frame.time_base = round(time_s / time_base), time_base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
@@ -137,6 +173,11 @@ def make_clips(folder: Path) -> None:
     write_probe(folder / "slides.mkv", MKV, (picture_stream(),), 6.0)
     write_video(folder / "-ten bit,'ü'.mkv", plain(), pixel_format="yuv420p10le")
     write_probe(folder / "-ten bit,'ü'.mkv", MKV, (picture_stream(),), 1.0)
+    write_video(folder / "standing.mp4", standing(), options={"preset": "veryfast", "qp": "0"})
+    write_probe(folder / "standing.mp4", MP4, (picture_stream(),), 6.0)
+    for name, (container, codec, pixel_format, options) in MOVING.items():
+        write_video(folder / name, moving(), pixel_format, codec=codec, options=options)
+        write_probe(folder / name, container, (picture_stream(),), 8.0)
     write_sound(folder / "sound.flac")
     write_probe(folder / "sound.flac", "flac", (), 1.0)
     write_video(folder / "damaged.mkv", noise())

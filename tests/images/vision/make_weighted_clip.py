@@ -1,7 +1,7 @@
-"""Models with weights for CLIP: `python make_weighted_clip.py OUTDIR`, inside the vision image.
+"""Models with weights for CLIP: `python make_weighted_clip.py OUTDIR`, inside the reference image.
 
 The weights are random, with a large logit scale, so that some label always stands out. They show that
-weights are read and tags come out, not that the tags are right.
+weights are read and tags come out, not that the tags are right. They go the way that fetched ones go.
 """
 
 import json
@@ -13,6 +13,8 @@ import open_clip
 import torch
 from safetensors.torch import save_file
 
+from converters.export_openvino import export
+from converters.prepare_models import prepare
 from stage_contract.models import MODELS_DIR, read_models
 
 
@@ -22,13 +24,19 @@ def make_models(folder: Path) -> None:
     clip = open_clip.create_model("ViT-B-32")
     with torch.no_grad():
         clip.logit_scale.fill_(12.0)
-    models = read_models()
-    (folder / "clip").mkdir()
-    save_file(clip.state_dict(), folder / "clip" / "open_clip_model.safetensors")
-    (folder / "clip" / "open_clip_model.safetensors").chmod(0o644)
-    shutil.copytree(MODELS_DIR / "detector", folder / "detector")
-    entries = [models["detector"], models["clip"].model_copy(update={"trained": True, "sha256": "0" * 64})]
-    (folder / "models.json").write_text(json.dumps([entry.model_dump() for entry in entries]))
+    fetched, prepared = folder / "fetched", folder / "prepared"
+    (fetched / "clip").mkdir(parents=True)
+    save_file(clip.state_dict(), fetched / "clip" / "open_clip_model.safetensors")
+    weighted = read_models()["clip"].model_copy(update={"trained": True, "sha256": "0" * 64})
+    (fetched / "models.json").write_text(json.dumps([weighted.model_dump()]))
+    (fetched / "converters.json").write_text("{}")
+    prepared.mkdir()
+    prepare(fetched, prepared)
+    for name in ("detector", "text"):
+        shutil.copytree(MODELS_DIR / name, prepared / name)
+    entries = [read_models()["detector"], weighted]
+    (prepared / "models.json").write_text(json.dumps([entry.model_dump() for entry in entries]))
+    export(prepared, folder / "models")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs inside the vision image: how far small sums are off the CPU's numbers, as one line of JSON."""
+"""Runs inside the reference image: how far small sums are off the CPU's numbers, as one line of JSON."""
 
 import json
 

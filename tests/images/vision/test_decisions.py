@@ -1,6 +1,5 @@
-"""What the vision stage decides without its libraries: frames, shots, streams, tags, GPU architectures."""
+"""What the vision stage decides without its libraries: frames, streams, tags, GPU architectures."""
 
-import itertools
 import math
 
 import pytest
@@ -12,9 +11,8 @@ from stage_contract.outputs import ProbeOutput, VideoStream
 from stage_contract.vocabulary import Reason
 from vision_stage.cuda_architectures import serves
 from vision_stage.sampling import SampleGrid, widened_interval_s
-from vision_stage.shots import ShotDetector
 from vision_stage.streams import analysed_size, main_video_stream
-from vision_stage.tags import best_tags, read_labels
+from vision_stage.tags import best_tags
 
 
 def stream(index: int, width_px: int, height_px: int, is_cover: bool = False) -> VideoStream:
@@ -90,26 +88,6 @@ def test_the_widened_interval_fits_the_duration_into_the_most_frames(
     assert duration_s / widened_s <= max_frames * (1 + 1e-9)
 
 
-def test_a_flash_is_no_cut() -> None:
-    detector = ShotDetector()
-    indices = [detector.add(number * 0.04, 90.0 if number in (50, 52) else 2.0) for number in range(100)]
-    assert indices[49:54] == [0, 1, 1, 1, 1]
-    assert [(shot.start_s, shot.end_s) for shot in detector.shots(4.0)] == [(0.0, 2.0), (2.0, 4.0)]
-
-
-@given(st.lists(st.tuples(st.floats(0, 1_000), st.floats(0, 255)), min_size=1, max_size=200))
-def test_shots_follow_one_another_without_gaps(frames: list[tuple[float, float]]) -> None:
-    detector = ShotDetector()
-    times = sorted(time_s for time_s, _ in frames)
-    for time_s, (_, distance) in zip(times, frames, strict=True):
-        detector.add(time_s, distance)
-    shots = detector.shots(times[-1])
-    assert shots[0].start_s == round(times[0], 3)
-    assert shots[-1].end_s == round(times[-1], 3)
-    assert all(one.end_s == other.start_s for one, other in itertools.pairwise(shots))
-    assert [shot.index for shot in shots] == list(range(len(shots)))
-
-
 def test_tags_are_the_softmax_of_the_scaled_similarities() -> None:
     tags = best_tags([0.30, 0.29, 0.20], ["a dog", "a cat", "a map"], logit_scale=100.0)
     assert [tag.label for tag in tags] == ["a dog", "a cat"]
@@ -129,12 +107,6 @@ def test_tags_are_few_and_ordered(similarities: list[float]) -> None:
     assert len(tags) <= 5
     assert scores == sorted(scores, reverse=True)
     assert sum(scores) <= 1 + 1e-3
-
-
-def test_the_label_list_has_no_doubles_and_no_comments() -> None:
-    labels = read_labels()
-    assert len(labels) == len(set(labels)) >= 80
-    assert not any(label.startswith("#") for label in labels)
 
 
 @pytest.mark.parametrize(

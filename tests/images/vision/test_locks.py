@@ -9,8 +9,7 @@ from stage_contract.vocabulary import Variant
 
 IMAGE = Path(__file__).parents[3] / "images" / "vision"
 BASE_LOCK = IMAGE.parent / "base" / "requirements.lock"
-LOCKS = ("requirements.cpu.lock", "requirements.cuda.lock", "requirements.convert.lock")
-DEVICE_PACKAGES = re.compile(r"torch|torchvision|triton|nvidia-.*|cuda-.*")
+LOCKS = ("requirements.cpu.lock", "requirements.cuda.lock", "requirements.convert.cpu.lock")
 
 
 def pins(lock: Path) -> dict[str, str]:
@@ -26,6 +25,18 @@ def test_a_lock_repeats_nothing_of_the_base(name: str) -> None:
     assert not pins(IMAGE / name).keys() & pins(BASE_LOCK).keys()
 
 
-def test_both_variants_differ_only_in_what_drives_the_device() -> None:
+def test_the_cuda_variant_reads_text_with_the_libraries_of_the_cpu_variant() -> None:
     cpu, cuda = (pins(IMAGE / f"requirements.{variant}.lock") for variant in Variant)
-    assert {name for name, _ in cpu.items() ^ cuda.items() if not DEVICE_PACKAGES.fullmatch(name)} == set()
+    assert cpu.items() <= cuda.items()
+
+
+def test_networks_are_converted_by_the_libraries_that_run_them() -> None:
+    cpu, cuda, convert = (pins(IMAGE / name) for name in LOCKS)
+    assert cpu.items() <= convert.items()
+    assert {name for name in cuda.keys() & convert.keys() if cuda[name] != convert[name]} == {"torch", "torchvision"}
+
+
+def test_the_label_list_has_no_doubles() -> None:
+    lines = (IMAGE / "converters" / "tags.txt").read_text().splitlines()
+    labels = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    assert len(labels) == len(set(labels)) >= 80

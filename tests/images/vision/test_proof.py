@@ -5,12 +5,13 @@ import json
 import pytest
 
 from tests.images.vision.analysis import run_script
+from tests.images.vision.reference import reference_image
 
 
 @pytest.fixture(scope="module")
 def proven(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[str, str]]]:
     told: dict[str, dict[str, dict[str, str]]] = json.loads(
-        run_script("prove_numbers.py", tmp_path_factory.mktemp("proof"))
+        run_script("prove_numbers.py", tmp_path_factory.mktemp("proof"), reference_image())
     )
     return told
 

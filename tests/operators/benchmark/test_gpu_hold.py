@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import Engine, text
 
 from operators.benchmark.gpu_hold import NoGpu, hold_gpu
-from operators.gpu.asking import lease_request
+from operators.gpu.asking import batch_of, lease_request
 from operators.gpu.configuration import GpuConfiguration
 from operators.gpu.lease import ask, held_leases, try_grant
+from operators.gpu.needs import ModelKey
 from operators.right_of_way import MustStandAside
 from operators.stage_container import StageContainer
 from stage_contract.models import ModelRef
@@ -74,10 +75,7 @@ def test_while_it_waits_it_makes_room_for_urgent_work(media_database: Engine, en
 
 
 def test_it_asks_for_what_its_own_compute_type_and_batch_take(media_database: Engine, engine: docker.APIClient) -> None:
-    needs = [
-        lease_request(
-            media_database, GpuConfiguration.from_environment(), task(), Stage.TRANSCRIBE, (WHISPER,), kind, 1, 1, "c"
-        ).need_mib
-        for kind in ("float16", "int8_float16")
-    ]
+    gpus = GpuConfiguration.from_environment()
+    keys = [ModelKey.of(Stage.TRANSCRIBE, [WHISPER.name], kind, 1) for kind in ("float16", "int8_float16")]
+    needs = [lease_request(task(), batch_of(media_database, gpus, key), 1, "c").need_mib for key in keys]
     assert needs == [4608, 3072]

@@ -59,16 +59,17 @@ def test_the_reference_of_a_stage_is_the_first_variant_that_has_it() -> None:
     assert [both.reference(stage) for stage in both.stages] == [0, 1]
 
 
-def test_what_is_not_said_is_as_in_production() -> None:
+def test_what_is_not_said_is_as_in_production_and_the_least_batch_on_a_gpu() -> None:
     chosen = VariantChoice(name="gpu", stages=(Stage.ANALYZE, Stage.ENRICH), device=Variant.CUDA)
-    assert setting(chosen, Stage.ANALYZE) == Setting(Variant.CUDA, "float16", 16)
+    assert setting(chosen, Stage.ANALYZE) == Setting(Variant.CUDA, "float16", 8)
     assert setting(chosen, Stage.ENRICH) == Setting(Variant.CPU, "float32", 1)
 
 
 def test_a_batch_size_reaches_the_stages_that_compute_in_batches() -> None:
     chosen = VariantChoice(name="all", stages=MEASURED_STAGES, batch_size=32)
     assert setting(chosen, Stage.ANALYZE).batch_size == 32
-    assert setting(chosen, Stage.TRANSCRIBE).batch_size == 1
+    assert setting(chosen, Stage.TRANSCRIBE).batch_size == 32
+    assert setting(chosen, Stage.ENRICH).batch_size == 1
 
 
 @pytest.mark.parametrize(
@@ -80,8 +81,7 @@ def test_a_batch_size_reaches_the_stages_that_compute_in_batches() -> None:
         ([{**FLOAT32, "stages": ["media.probe"]}], "stages to measure are audio.transcribe"),
         ([{**FLOAT32, "stages": ["audio.sing"]}], "stages.0 of a variant is invalid"),
         ([{**FLOAT32, "compute_typ": "int8"}], "compute_typ"),
-        ([{**INT8, "stages": ["vision.analyze"]}], "vision.analyze on cpu must be one of float32, bfloat16"),
-        ([{**INT8, "batch_size": 4}], "leave batch_size out"),
+        ([{**INT8, "stages": ["vision.analyze"]}], "vision.analyze on cpu must be one of int8_bfloat16, bfloat16, float32"),
         ([{**FLOAT32, "name": "<script>"}], "name of a variant is invalid"),
         ([{**FLOAT32, "parameters": {"audio.transcribe": {"beam_size": 99}}}], "float32: beam_size: Input should be"),
     ],

@@ -95,7 +95,7 @@ def test_a_breaker_that_opens_stops_the_container(
     media_database: Engine, settings: GpuConfiguration, agent: Agent, container: StageContainer
 ) -> None:
     grant = granted(media_database, settings, agent)
-    with LeaseHold(media_database, settings, grant, 4608, stop) as hold:
+    with LeaseHold(media_database, settings, grant, request(), stop) as hold:
         hold.attend(container)
         open_by_hand(media_database, SMALL, "anna", "the fan is broken")
         hold.confirm()
@@ -110,7 +110,7 @@ def test_a_lease_that_was_taken_away_stops_the_container_and_asks_for_another_tr
     media_database: Engine, settings: GpuConfiguration, agent: Agent, container: StageContainer
 ) -> None:
     grant = granted(media_database, settings, agent)
-    with LeaseHold(media_database, settings, grant, 4608, stop) as hold:
+    with LeaseHold(media_database, settings, grant, request(), stop) as hold:
         hold.attend(container)
         release(media_database, grant.lease_id)
         hold.confirm()
@@ -123,7 +123,7 @@ def test_a_container_that_still_runs_keeps_the_lease(
     media_database: Engine, settings: GpuConfiguration, agent: Agent, container: StageContainer
 ) -> None:
     grant = granted(media_database, settings, agent)
-    with LeaseHold(media_database, settings, grant, 4608, stop) as hold:
+    with LeaseHold(media_database, settings, grant, request(), stop) as hold:
         hold.attend(container)
     assert [lease.lease_id for lease in held_leases(media_database)[SMALL]] == [grant.lease_id]
 
@@ -132,7 +132,7 @@ def test_what_a_container_took_at_last_is_kept(
     media_database: Engine, settings: GpuConfiguration, agent: Agent, container: StageContainer
 ) -> None:
     grant = granted(media_database, settings, agent)
-    with LeaseHold(media_database, settings, grant, 4608, stop) as hold:
+    with LeaseHold(media_database, settings, grant, request(), stop) as hold:
         hold.attend(container)
         hold.confirm()
         container.stop()

@@ -13,11 +13,10 @@ from operators.gpu.needs import (
     NeedSource,
     find_need,
     measured_needs,
-    need_mib,
     table_need,
     with_margin,
 )
-from stage_contract.resources import DEFAULT_COMPUTE_TYPE, default_batch_size
+from stage_contract.resources import BATCH_SIZES, DEFAULT_COMPUTE_TYPE
 from stage_contract.vocabulary import Stage, Variant
 from tests.operators.gpu.samples import configuration, healthy, request
 
@@ -32,7 +31,7 @@ def run_lease(database: Engine, run_id: str, peak_mib: int | None, models: tuple
     release(database, lease_id)
 
 
-def test_what_the_gpu_builds_run_by_default_is_in_the_table() -> None:
+def test_what_the_gpu_builds_run_is_in_the_table_at_every_batch_size() -> None:
     for stage, models in (
         (Stage.TRANSCRIBE, ["whisper-large-v3"]),
         (Stage.TRANSCRIBE, ["whisper-base.en"]),
@@ -40,7 +39,8 @@ def test_what_the_gpu_builds_run_by_default_is_in_the_table() -> None:
         (Stage.ANALYZE, ["yolov8n", "clip-vit-b-32-untrained"]),
     ):
         compute_type = DEFAULT_COMPUTE_TYPE[stage, Variant.CUDA]
-        assert table_need(ModelKey.of(stage, models, compute_type, default_batch_size(stage, Variant.CUDA)))
+        for batch_size in BATCH_SIZES[stage, Variant.CUDA]:
+            assert table_need(ModelKey.of(stage, models, compute_type, batch_size))
 
 
 def test_the_table_lets_both_stages_share_an_8_gb_card() -> None:
@@ -59,8 +59,8 @@ def test_a_model_that_nobody_measured_takes_the_whole_smallest_device() -> None:
 def test_what_was_measured_goes_before_the_table() -> None:
     measured = {WHISPER: Need(5056, NeedSource.MEASURED, 3)}
 
-    assert need_mib(Stage.TRANSCRIBE, ["whisper-large-v3"], "float16", 1, measured, ONE) == 5056
-    assert need_mib(Stage.TRANSCRIBE, ["whisper-large-v3"], "float16", 1, {}, ONE) == 4608
+    assert find_need(WHISPER, measured, ONE).mib == 5056
+    assert find_need(WHISPER, {}, ONE).mib == 4608
 
 
 @pytest.mark.parametrize(("peak_mib", "need"), [(6900, 7616), (7200, 7680), (7680, 7680), (8000, 7680)])
