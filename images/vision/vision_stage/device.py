@@ -3,7 +3,7 @@
 Nothing here falls back from one to the other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Network(Protocol):
     """A loaded network."""
 
-    def compute(self, pictures: "Sequence[np.ndarray]") -> "tuple[np.ndarray, ...]":
+    def compute(self, pictures: "Iterable[np.ndarray]") -> "tuple[np.ndarray, ...]":
         """The outputs, float32, each (pictures, ...), of RGB pictures of one size, uint8, (height, width, 3)."""
         ...
 

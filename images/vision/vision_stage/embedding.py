@@ -48,7 +48,7 @@ class ClipEncoder:
 
     def encode(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
         """L2-normalized vectors, float32, (pictures, 512), of RGB pictures, uint8, (height, width, 3)."""
-        (features,) = self._network.compute([fitted(picture) for picture in pictures])
+        (features,) = self._network.compute(fitted(picture) for picture in pictures)
         return features / np.linalg.norm(features, axis=1, keepdims=True)
 
     def tags(self, embeddings: np.ndarray) -> list[tuple[Tag, ...]]:

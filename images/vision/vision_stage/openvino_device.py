@@ -1,8 +1,9 @@
 """Networks on the CPU, through OpenVINO. They come as the files that `converters/export_openvino.py` wrote."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,11 @@ FLOAT32: Mapping[str, str] = {"INFERENCE_PRECISION_HINT": "f32"}
 BFLOAT16: Mapping[str, str] = {"INFERENCE_PRECISION_HINT": "bf16"}
 INT8_PRODUCTS: Mapping[str, str] = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "64"}
 """The weights' other side is rounded to int8 as it comes, 64 numbers of a row with a scale of their own."""
+
+SHARE = 2
+"""Pictures that a stream takes at a time: small shares: no stream waits for one that another thread slows down."""
+REQUESTS_PER_STREAM = 2
+"""One is computed, the next waits."""
 
 CLIP_FILE = "clip.xml"
 CLIP_INT8_FILE = "clip_int8.xml"
@@ -33,30 +39,39 @@ class OpenVinoNetwork:
     def __init__(self, core: ov.Core, file: Path, precision: Mapping[str, str], threads: int, streams: int) -> None:
         options = {**precision, "NUM_STREAMS": str(streams), "INFERENCE_NUM_THREADS": str(threads)}
         compiled = core.compile_model(core.read_model(file), "CPU", options)
-        self._outputs = len(compiled.outputs)
-        self._requests = [compiled.create_infer_request() for _ in range(streams)]
+        self._queue = ov.AsyncInferQueue(compiled, REQUESTS_PER_STREAM * streams)
+        self._found = found = dict[int, tuple[np.ndarray, ...]]()
+        outputs = range(len(compiled.outputs))
 
-    def compute(self, pictures: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-        """The outputs, float32, each (pictures, ...), of RGB pictures of one size, uint8, (height, width, 3)."""
-        shares = np.array_split(np.arange(len(pictures)), min(len(self._requests), len(pictures)))
-        parts = self.compute_each([np.stack([pictures[number] for number in share]) for share in shares])
+        # No method: the queue would refer to the network, which refers to it, and neither would ever be freed.
+        def keep(request: ov.InferRequest, number: int) -> None:
+            found[number] = tuple(request.get_output_tensor(output).data.copy() for output in outputs)
+
+        self._queue.set_callback(keep)
+
+    def compute(self, pictures: Iterable[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """The outputs, float32, each (pictures, ...), of RGB pictures of one size, uint8, (height, width, 3).
+
+        Pictures are taken while those before are computed.
+        """
+        parts = self.compute_each(np.stack(share) for share in _shares(pictures))
         return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
 
-    def compute_each(self, batches: Sequence[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
+    def compute_each(self, batches: Iterable[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
         """The outputs of each of some batches, which may differ in size."""
-        done = []
+        given = []
         for number, batch in enumerate(batches):
-            request = self._requests[number % len(self._requests)]
-            if number >= len(self._requests):
-                done.append(self._finished(request))
-            request.start_async({0: batch}, share_inputs=True)
-        for number in range(len(done), len(batches)):
-            done.append(self._finished(self._requests[number % len(self._requests)]))
-        return done
+            # Kept until all are done: the requests read it where it lies.
+            given.append(batch)
+            self._queue.start_async({0: batch}, number, share_inputs=True)
+        self._queue.wait_all()
+        return [self._found.pop(number) for number in range(len(given))]
 
-    def _finished(self, request: ov.InferRequest) -> tuple[np.ndarray, ...]:
-        request.wait()
-        return tuple(request.get_output_tensor(output).data.copy() for output in range(self._outputs))
+
+def _shares(pictures: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    waiting = iter(pictures)
+    while share := list(islice(waiting, SHARE)):
+        yield share
 
 
 @dataclass(frozen=True)

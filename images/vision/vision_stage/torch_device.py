@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,9 +41,9 @@ class TorchNetwork:
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._buffers = [torch.empty(0, dtype=torch.uint8) for _ in range(HALVES)]
 
-    def compute(self, pictures: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    def compute(self, pictures: Iterable[np.ndarray]) -> tuple[np.ndarray, ...]:
         """The outputs, float32, each (pictures, ...), of RGB pictures of one size, uint8, (height, width, 3)."""
-        found = []
+        pictures, found = list(pictures), []
         with torch.inference_mode():
             for half, numbers in enumerate(np.array_split(np.arange(len(pictures)), min(HALVES, len(pictures)))):
                 batch = self._buffer(half, (len(numbers), *pictures[0].shape))

@@ -81,7 +81,10 @@ def test_a_batch_size_reaches_the_stages_that_compute_in_batches() -> None:
         ([{**FLOAT32, "stages": ["media.probe"]}], "stages to measure are audio.transcribe"),
         ([{**FLOAT32, "stages": ["audio.sing"]}], "stages.0 of a variant is invalid"),
         ([{**FLOAT32, "compute_typ": "int8"}], "compute_typ"),
-        ([{**INT8, "stages": ["vision.analyze"]}], "vision.analyze on cpu must be one of int8_bfloat16, bfloat16, float32"),
+        (
+            [{**INT8, "stages": ["vision.analyze"]}],
+            "vision.analyze on cpu must be one of int8_bfloat16, bfloat16, float32",
+        ),
         ([{**FLOAT32, "name": "<script>"}], "name of a variant is invalid"),
         ([{**FLOAT32, "parameters": {"audio.transcribe": {"beam_size": 99}}}], "float32: beam_size: Input should be"),
     ],
