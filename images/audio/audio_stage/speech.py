@@ -7,7 +7,7 @@ import numpy as np
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from audio_stage.decoding import AudioReader, Samples
-from audio_stage.timeline import SAMPLE_RATE_HZ, SampleInterval, group, settle
+from audio_stage.timeline import SAMPLE_RATE_HZ, SampleInterval, bridge, group, settle
 from stage_contract.phases import PhaseAccumulator
 
 # Memory does not grow with the length of a file: a stretch is searched and transcribed before the next one is read. It
@@ -17,13 +17,17 @@ BLOCK_S = 30
 BLOCK_SAMPLES = BLOCK_S * SAMPLE_RATE_HZ
 BORDER_SAMPLES = SAMPLE_RATE_HZ
 
-# Silero's own threshold. Pauses under 2 s stay, since Whisper hears sentences better with them; sounds under 250 ms are
-# clicks and coughs. Speech that goes on for longer than Whisper's window is cut at its last pause.
+# Pauses under 2 s stay, since Whisper hears sentences better with them.
+LONGEST_PAUSE_SAMPLES = 2 * SAMPLE_RATE_HZ
+
+# Silero's own threshold. Sounds under 250 ms are clicks and coughs. Where speech must be cut it is at a pause of 300 ms
+# or more, as between phrases: cut within them, 222 s of narration had a word error rate 0.7 points higher. Speech
+# without such a pause is cut at the last of any length.
 VAD = VadOptions(
     threshold=0.5,
     min_speech_duration_ms=250,
     max_speech_duration_s=float(BLOCK_S),
-    min_silence_duration_ms=2_000,
+    min_silence_duration_ms=300,
     speech_pad_ms=400,
 )
 
@@ -85,7 +89,8 @@ class SpeechFinder:
             counters["audio_s"] = self.duration_s
             counters.setdefault("speech_s", 0.0)
             counters.setdefault("intervals", 0.0)
-        return [SampleInterval(start=int(chunk["start"]), end=int(chunk["end"])) for chunk in found]
+        intervals = (SampleInterval(start=int(chunk["start"]), end=int(chunk["end"])) for chunk in found)
+        return bridge(intervals, LONGEST_PAUSE_SAMPLES, BLOCK_SAMPLES)
 
     def _count(self, blocks: tuple[SpeechBlock, ...]) -> None:
         self.speech_s += sum(len(block.samples) for block in blocks) / SAMPLE_RATE_HZ

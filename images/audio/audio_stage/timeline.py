@@ -81,6 +81,21 @@ def even_batches(members: Sequence[Member], max_size: int) -> Iterator[Sequence[
         yield members[number * len(members) // count : (number + 1) * len(members) // count]
 
 
+def bridge(intervals: Iterable[SampleInterval], longest_pause: int, max_length: int) -> list[SampleInterval]:
+    """Join neighbours over pauses shorter than `longest_pause`, as long as what is joined keeps to `max_length`.
+
+    So a stretch of speech is cut at pauses that were found, as late as can be, and other pauses stay in it.
+    """
+    joined: list[SampleInterval] = []
+    for interval in intervals:
+        before = joined[-1] if joined else None
+        if before and interval.start - before.end < longest_pause and interval.end - before.start <= max_length:
+            joined[-1] = SampleInterval(before.start, interval.end)
+        else:
+            joined.append(interval)
+    return joined
+
+
 @dataclass(frozen=True)
 class PlacedSpan:
     """A span of media time, in seconds, and the number of the interval of speech that it lies in."""

@@ -22,7 +22,7 @@ DEFAULT_COMPUTE_TYPE: dict[tuple[Stage, Variant], str] = {
 SMALLER_COMPUTE_TYPE: dict[tuple[Stage, Variant], str] = {(Stage.TRANSCRIBE, Variant.CUDA): "int8_float16"}
 
 BATCH_SIZES: dict[tuple[Stage, Variant], tuple[int, ...]] = {
-    (Stage.TRANSCRIBE, Variant.CPU): (8,),
+    (Stage.TRANSCRIBE, Variant.CPU): (12,),
     (Stage.TRANSCRIBE, Variant.CUDA): (16, 8, 4, 1),
     (Stage.ANALYZE, Variant.CPU): (8,),
     (Stage.ANALYZE, Variant.CUDA): (64, 32, 16, 8),

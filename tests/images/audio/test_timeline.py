@@ -1,7 +1,9 @@
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_stage.timeline import SAMPLE_RATE_HZ, JoinedTimeline, SampleInterval, even_batches, group, settle
+from audio_stage.timeline import SAMPLE_RATE_HZ, JoinedTimeline, SampleInterval, bridge, even_batches, group, settle
 
 lengths = st.integers(min_value=1, max_value=400_000)
 gaps = st.integers(min_value=0, max_value=400_000)
@@ -18,6 +20,18 @@ def interval_lists(draw, min_size=0):
 
 def samples_of(intervals):
     return [sample for interval in intervals for sample in (interval.start, interval.end)]
+
+
+@given(interval_lists(), gaps, lengths)
+def test_short_pauses_are_bridged_as_far_as_a_window_reaches(intervals, longest_pause, max_length):
+    joined = bridge(intervals, longest_pause, max_length)
+    assert set(samples_of(joined)) <= set(samples_of(intervals)), "cut only where a pause was found"
+    assert all(one.length <= max_length or one in intervals for one in joined)
+    for before, after in pairwise(joined):
+        first = next(one for one in intervals if one.start == after.start)
+        assert after.start - before.end >= longest_pause or first.end - before.start > max_length, "cut too early"
+    for interval in intervals:
+        assert any(one.start <= interval.start and interval.end <= one.end for one in joined), "speech was lost"
 
 
 def test_speech_that_reaches_the_border_waits_for_the_next_window():
