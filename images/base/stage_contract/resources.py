@@ -24,7 +24,7 @@ SMALLER_COMPUTE_TYPE: dict[tuple[Stage, Variant], str] = {(Stage.TRANSCRIBE, Var
 BATCH_SIZES: dict[tuple[Stage, Variant], tuple[int, ...]] = {
     (Stage.TRANSCRIBE, Variant.CPU): (12,),
     (Stage.TRANSCRIBE, Variant.CUDA): (16, 8, 4, 1),
-    (Stage.ANALYZE, Variant.CPU): (8,),
+    (Stage.ANALYZE, Variant.CPU): (4,),
     (Stage.ANALYZE, Variant.CUDA): (64, 32, 16, 8),
 }
 """Windows or pictures at a time, largest first. On a GPU the VRAM decides among them."""
