@@ -96,15 +96,15 @@ STARTING_RATES: dict[tuple[Stage, Variant], Rate] = {
         _rate(Stage.PROBE, Variant.CPU, 0.2, 0.0, 1.5),
         # A sound track is decoded at a hundred times its speed, once, and its loudness taken: reckoned, not measured.
         _rate(Stage.EXTRACT, Variant.CPU, 0.2, 0.01, 1.5),
-        # docs/benchmarks.md, int8: decode, vad and transcription took 33.9 s of 222 s of speech, and 1.4 s of a clip of
-        # 2 s on one CPU, since a window of 30 s is read for it all the same (Whisper base.en).
-        _rate(Stage.TRANSCRIBE, Variant.CPU, 1.2, 0.153, 5.0),
+        # docs/benchmarks.md: 6.8 s of 222 s of speech on two CPUs, taken for twice that on one; and 1.4 s of a clip of
+        # 2 s, since a window of 30 s is read for it all the same (Whisper base.en).
+        _rate(Stage.TRANSCRIBE, Variant.CPU, 1.2, 0.061, 5.0),
         # No figures of our own. faster-whisper's published benchmark, large-v2 in float16 with beam 5: 63 s of 13 min.
         _rate(Stage.TRANSCRIBE, Variant.CUDA, 0.1, 0.08, 8.0),
-        # docs/benchmarks.md, float32: 4.8 s of a 9 s clip, of which 3.6 s are for reading text.
-        _rate(Stage.ANALYZE, Variant.CPU, 0.1, 0.53, 9.0),
+        # docs/benchmarks.md, 720p: text takes 0.14 s of a second on two CPUs, the rest 0.06 s; twice that on one.
+        _rate(Stage.ANALYZE, Variant.CPU, 0.1, 0.4, 9.0),
         # No figures of our own. What is left of that when detection and CLIP cost nothing: text is read on the CPU.
-        _rate(Stage.ANALYZE, Variant.CUDA, 0.1, 0.42, 12.0),
+        _rate(Stage.ANALYZE, Variant.CUDA, 0.1, 0.3, 12.0),
         # The demo's two clips took 0.13 s; work grows with the words said.
         _rate(Stage.ENRICH, Variant.CPU, 0.1, 0.0005, 7.0),
     )
