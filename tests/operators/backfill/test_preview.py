@@ -33,7 +33,7 @@ def test_a_dry_run_tells_the_plan_and_leaves_nothing_behind(media_database, airf
 
 
 def test_without_nights_the_plan_is_reckoned_in_nights_of_the_length_set(media_database, airflow, clock):
-    fill_archive(media_database, [36_000] * 8)
+    fill_archive(media_database, [36_000] * 32)
     with_nights = planned(media_database, airflow, clock)
     without = planned(media_database, airflow, clock, hours=None)
     assert without.nights == with_nights.nights > 1
