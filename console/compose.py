@@ -38,7 +38,8 @@ class ServiceState:
     @property
     def is_starting(self) -> bool:
         """Whether it may be healthy in a while."""
-        return self.state == "created" or (self.state == "running" and self.health == "starting")
+        # Running without a health: it ended between Compose's two questions, and is seen as it is at the next look.
+        return self.state == "created" or (self.state == "running" and self.health in ("starting", ""))
 
     @property
     def words(self) -> str:
