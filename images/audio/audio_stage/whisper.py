@@ -12,7 +12,7 @@ from faster_whisper.vad import get_vad_model
 
 from audio_stage.decoding import Samples
 from audio_stage.device import Device
-from audio_stage.doubt import MAX_COMPRESSION_RATIO, MIN_LOG_PROBABILITY, MIN_NO_SPEECH_PROBABILITY
+from audio_stage.doubt import MAX_COMPRESSION_RATIO, MIN_LOG_PROBABILITY, MIN_NO_SPEECH_PROBABILITY, SILENCE_S
 from audio_stage.segments import place
 from audio_stage.speech import SpeechBlock
 from audio_stage.timeline import JoinedTimeline
@@ -34,7 +34,7 @@ GUARDS = {
     "compression_ratio_threshold": MAX_COMPRESSION_RATIO,
     "log_prob_threshold": MIN_LOG_PROBABILITY,
     "no_speech_threshold": MIN_NO_SPEECH_PROBABILITY,
-    "hallucination_silence_threshold": 2.0,
+    "hallucination_silence_threshold": SILENCE_S,
     "condition_on_previous_text": False,
 }
 
