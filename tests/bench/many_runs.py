@@ -190,7 +190,7 @@ from (
             p.dag_id, p.run_id, p.task_id, p.map_index, p.try_number, p.asset_id,
             coalesce(sum(p.duration_s) filter (where p.kind = 'wait'), 0) as wait_s,
             coalesce(sum(p.duration_s) filter (where p.kind = 'overhead'), 0) as overhead_s,
-            coalesce(sum(p.duration_s) filter (where p.kind = 'work'), 0) as work_s,
+            length_s(range_agg(p.span) filter (where p.kind = 'work')) as work_s,
             bool_and(p.outcome = 'done') as is_done
         from phase_report as p
         where p.dag_id = :dag_id
@@ -203,11 +203,15 @@ where (a.dag_id, a.run_id, a.task_id, a.map_index, a.try_number)
     = (spent.dag_id, spent.run_id, spent.task_id, spent.map_index, spent.try_number);
 update run_item as i set work_s = spent.work_s, media_s = m.duration_s
 from (
-    select p.dag_id, p.run_id, p.asset_id, sum(p.duration_s) as work_s
-    from phase_report as p
-    where p.kind = 'work' and p.asset_id is not null
-        and p.dag_id = :dag_id
-    group by p.dag_id, p.run_id, p.asset_id
+    select dag_id, run_id, asset_id, sum(work_s) as work_s
+    from (
+        select p.dag_id, p.run_id, p.asset_id, length_s(range_agg(p.span)) as work_s
+        from phase_report as p
+        where p.kind = 'work' and p.asset_id is not null
+            and p.dag_id = :dag_id
+        group by p.dag_id, p.run_id, p.task_id, p.map_index, p.try_number, p.asset_id
+    ) as a
+    group by dag_id, run_id, asset_id
 ) as spent
 left join media_asset as m using (asset_id)
 where (i.dag_id, i.run_id, i.asset_id) = (spent.dag_id, spent.run_id, spent.asset_id);

@@ -1,4 +1,4 @@
-"""What is done for an asset before the models look: decoding, shots, measures. One thread does it."""
+"""What is done for an asset before the models look: decoding and shots in one thread, measures in another."""
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import numpy as np
 from stage_contract.outputs import Shot, VideoStream
 from stage_contract.phases import PhaseAccumulator
 from stage_contract.vocabulary import Phase
+from vision_stage.ahead import Ahead
 from vision_stage.contact_sheet import ContactSheet
 from vision_stage.decoding import FrameReader
 from vision_stage.pictures import DecodedFrame
@@ -33,12 +34,11 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A sample whose shot is not settled yet."""
+class Found:
+    """A sampled frame, and the index of the shot that it belongs to."""
 
-    time_s: float
-    quality: Quality
-    picture: np.ndarray | None
+    frame: DecodedFrame
+    shot_index: int
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Preparation:
         self._phases = phases
         self._end_s = 0.0
         self._last_looked_at = LastLookedAt()
-        self._waiting: list[Measured] = []
+        self._waiting: list[DecodedFrame] = []
 
     def batches(self, pictures: int) -> Generator[list[Sample], None, None]:
         """Samples in order, with up to `pictures` pictures at a time.
@@ -73,6 +73,21 @@ class Preparation:
         Raises:
             ItemRejected: the stream cannot be decoded.
         """
+        batch: list[Sample] = []
+        with Ahead(self._found()) as found:
+            for each in found:
+                batch.append(self._measured(each))
+                if sum(sample.picture is not None for sample in batch) == pictures or len(batch) == MOST_SAMPLES:
+                    yield batch
+                    batch = []
+        if batch:
+            yield batch
+
+    def shots(self) -> tuple[Shot, ...]:
+        """All shots, once the last batch has come."""
+        return self._shots.shots(self._end_s)
+
+    def _found(self) -> Generator[Found, None, None]:
         with self._phases[Phase.DECODE].turn():
             source = self._source
             reader = FrameReader(
@@ -80,33 +95,19 @@ class Preparation:
             )
         with reader:
             self._shots = ShotDetector(_distance, reader.between)
-            batch: list[Sample] = []
-            for sample in self._all_samples(reader):
-                batch.append(sample)
-                if sum(s.picture is not None for s in batch) == pictures or len(batch) == MOST_SAMPLES:
-                    yield batch
-                    batch = []
-            if batch:
-                yield batch
-
-    def shots(self) -> tuple[Shot, ...]:
-        """All shots, once the last batch has come."""
-        return self._shots.shots(self._end_s)
-
-    def _all_samples(self, reader: FrameReader) -> Generator[Sample, None, None]:
-        spans = reader.spans()
-        while span := self._next_span(reader, spans):
-            with self._phases[Phase.SHOT_DETECTION].turn() as counters:
-                settled_s = self._shots.add(span)
-                if self._shots.is_restless:
-                    reader.leave_nothing_out()
-                counters["frames"] = counters.get("frames", 0) + len(span)
-            self._end_s = span[-1].end_s
-            if span[-1].is_sampled:
-                self._waiting.append(self._measured(span[-1]))
-            yield from self._settled(settled_s)
-        self._shots.finish()
-        yield from self._settled(self._end_s)
+            spans = reader.spans()
+            while span := self._next_span(reader, spans):
+                with self._phases[Phase.SHOT_DETECTION].turn() as counters:
+                    settled_s = self._shots.add(span)
+                    if self._shots.is_restless:
+                        reader.leave_nothing_out()
+                    counters["frames"] = counters.get("frames", 0) + len(span)
+                self._end_s = span[-1].end_s
+                if span[-1].is_sampled:
+                    self._waiting.append(span[-1])
+                yield from self._settled(settled_s)
+            self._shots.finish()
+            yield from self._settled(self._end_s)
 
     def _next_span(self, reader: FrameReader, spans: Generator[list[DecodedFrame], None, None]) -> list[DecodedFrame]:
         with self._phases[Phase.DECODE].turn() as counters:
@@ -116,7 +117,13 @@ class Preparation:
             counters["damaged_packets"] = reader.damaged_packets
         return span
 
-    def _measured(self, frame: DecodedFrame) -> Measured:
+    def _settled(self, until_s: float) -> Generator[Found, None, None]:
+        while self._waiting and self._waiting[0].time_s <= until_s:
+            frame = self._waiting.pop(0)
+            yield Found(frame, self._shots.index_at(frame.time_s))
+
+    def _measured(self, found: Found) -> Sample:
+        frame, index = found.frame, self.samples
         with self._phases[Phase.QUALITY].turn() as counters:
             counters["images"] = counters.get("images", 0) + 1
             picture = frame.picture()
@@ -124,14 +131,8 @@ class Preparation:
             quality = measure_quality(picture, frame.signature)
             is_seen = self._last_looked_at.shows(frame.signature, picture)
             counters["unchanged"] = counters.get("unchanged", 0) + is_seen
-        return Measured(frame.time_s, quality, None if is_seen else picture)
-
-    def _settled(self, until_s: float) -> Generator[Sample, None, None]:
-        while self._waiting and self._waiting[0].time_s <= until_s:
-            measured = self._waiting.pop(0)
-            shot_index = self._shots.index_at(measured.time_s)
-            yield Sample(self.samples, measured.time_s, shot_index, measured.quality, measured.picture)
-            self.samples += 1
+        self.samples += 1
+        return Sample(index, frame.time_s, found.shot_index, quality, None if is_seen else picture)
 
 
 def _distance(one: DecodedFrame, other: DecodedFrame) -> float:

@@ -224,7 +224,7 @@ def test_a_compute_type_that_the_cpu_lacks_is_refused(bench: StageBench) -> None
 def test_out_of_memory_half_the_pictures_at_a_time_find_the_same(analysed: Finished, bench: StageBench) -> None:
     short = analyse(bench, "scenes.mp4", program="short_of_memory.py")
     assert short.exit_code == ExitCode.DONE, short.log
-    assert "out of memory at batch 8, went on with batch 4" in short.outcome.message
+    assert "out of memory at batch 4, went on with batch 2" in short.outcome.message
     assert short.outcome.items[0].fingerprint == analysed.item("scenes.mp4").fingerprint
     for found, expected in zip(frames(short, "scenes.mp4"), frames(analysed, "scenes.mp4"), strict=True):
         assert labels(found) == labels(expected)

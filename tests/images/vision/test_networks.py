@@ -86,3 +86,7 @@ def test_what_is_wrong_is_refused(findings: dict[str, Findings], name: str) -> N
     assert agreement(findings[name]["boxes"], findings["reference"]["boxes"]) < LEAST_SCORE
     assert lowest_cosine(findings[name]["vectors"], findings["reference"]["vectors"]) < LEAST_COSINE
     assert agreement(findings[name]["lines"], findings["reference"]["lines"]) < LEAST_SCORE
+
+
+def test_close_calls_must_be_settled(findings: dict[str, Findings]) -> None:
+    assert agreement(findings["close calls left open"]["boxes"], findings["reference"]["boxes"]) < LEAST_SCORE
