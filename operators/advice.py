@@ -77,19 +77,20 @@ class Spread:
 class StageWork:
     """What a stage took on one variant in ordinary runs.
 
-    `phases` are seconds for a minute of media, one occurrence an asset; `overheads` seconds for a container. The sums
-    are over all `containers`. `peak_vram_mib` is the most that a container was seen to take, `capacity_mib` what its
-    device has; both are none where nobody measured.
+    `in_all` and `phases` are seconds for a minute of media, one occurrence an asset; `overheads` seconds for a
+    container. The sums are over all `containers`. Phases may go on side by side: what overlaps counts once in `in_all`
+    and in `work_s`. `peak_vram_mib` is the most that a container was seen to take, `capacity_mib` what its device has;
+    both are none where nobody measured.
     """
 
     stage: Stage
     variant: Variant
     containers: int
-    assets: int
     since: datetime
     devices: tuple[str, ...]
     compute_types: tuple[str, ...]
     models: tuple[str, ...]
+    in_all: Spread
     phases: tuple[Spread, ...]
     overheads: tuple[Spread, ...]
     overhead_s: float
@@ -97,12 +98,27 @@ class StageWork:
     peak_vram_mib: int | None = None
     capacity_mib: int | None = None
 
-    def cost_s(self, which: Iterable[str] | None = None) -> float:
-        """Seconds for a minute of media, over all phases or over these. One that not every asset has counts less."""
-        wanted = None if which is None else {*which}
-        return sum(
-            one.median_s * min(1.0, one.n / self.assets) for one in self.phases if wanted is None or one.phase in wanted
-        )
+    @property
+    def assets(self) -> int:
+        """How many were worked on."""
+        return self.in_all.n
+
+    def phases_s(self, which: Iterable[str]) -> float:
+        """Seconds for a minute of media that these phases take. One that not every asset has counts less."""
+        wanted = {*which}
+        return sum(one.median_s * min(1.0, one.n / self.assets) for one in self.phases if one.phase in wanted)
+
+    def share(self, which: Iterable[str]) -> float:
+        """The part of the work's time in which these phases go on, 0..1.
+
+        It bounds what their end would save: where other phases go on beside them, that is less.
+        """
+        return min(1.0, self.phases_s(which) / self.in_all.median_s) if self.in_all.median_s > 0 else 0.0
+
+    @property
+    def is_side_by_side(self) -> bool:
+        """Whether phases overlap by more than ordinary runs vary: the longest then need not be what binds the stage."""
+        return self.phases_s(one.phase for one in self.phases) > EVEN * self.in_all.median_s
 
     @property
     def overhead_share(self) -> float:
@@ -164,13 +180,13 @@ def advise(work: Sequence[StageWork], benchmarks: Sequence[BenchmarkedStage]) ->
 
 
 def _device(cpu: StageWork, gpu: StageWork) -> list[Advice]:
-    """Whether the GPU pays for this stage, and why."""
+    """Whether the GPU pays for this stage, and why. Names no phase that binds it where phases go on side by side."""
     on_gpu = COMPUTED_ON_GPU.get(cpu.stage, frozenset())
-    cpu_s, gpu_s = cpu.cost_s(), gpu.cost_s()
+    cpu_s, gpu_s = cpu.in_all.median_s, gpu.in_all.median_s
     if cpu_s <= 0 or gpu_s <= 0:
         return []
     gain = cpu_s / gpu_s
-    share = cpu.cost_s(on_gpu) / cpu_s
+    share = cpu.share(on_gpu)
     figures = [
         f"CPU {cpu_s:.2f} s, GPU {gpu_s:.2f} s for a minute of media: {gain:.2f} times as fast",
         f"{share:.0%} of the CPU's time is what the GPU takes over",
@@ -181,15 +197,14 @@ def _device(cpu: StageWork, gpu: StageWork) -> list[Advice]:
         return [_ordinary(AdviceKind.PAYS, cpu.stage, text, figures, n)]
     verdict = "It hardly pays" if gain >= EVEN else "It does not pay"
     found = []
-    computed = cpu.cost_s(on_gpu), gpu.cost_s(on_gpu)
+    computed = cpu.phases_s(on_gpu), gpu.phases_s(on_gpu)
     own_gain = computed[0] / computed[1] if computed[1] > 0 else None
     if share < HALF:
-        slowest = max(
-            (one for one in gpu.phases if one.phase not in on_gpu), key=lambda one: one.median_s, default=None
-        )
+        staying = [one for one in gpu.phases if one.phase not in on_gpu and not gpu.is_side_by_side]
+        slowest = max(staying, key=lambda one: one.median_s, default=None)
         figures += [f"on the GPU `{slowest.phase}` takes {slowest.median_s:.2f} s a minute"] if slowest else []
-        name = f"`{slowest.phase}`" if slowest else "what stays on the CPU"
-        text = f"{verdict}: it is bound by {name}, which stays on the CPU. Route the stage to the CPU."
+        bound = f"`{slowest.phase}`, which stays on the CPU" if slowest else "what stays on the CPU"
+        text = f"{verdict}: it is bound by {bound}. Route the stage to the CPU."
     elif own_gain is not None and own_gain < LITTLE_GAIN:
         figures.append(f"what the GPU computes is only {own_gain:.2f} times as fast there")
         text = f"{verdict}: moving data and starting kernels fill its time."
@@ -210,11 +225,11 @@ def _device(cpu: StageWork, gpu: StageWork) -> list[Advice]:
 
 
 def _at_most(cpu: StageWork) -> list[Advice]:
-    """What a GPU could bring at the very most, where none was used."""
-    every_s = cpu.cost_s()
+    """What a GPU could bring at the very most, where none was used. Less, where other phases go on beside its own."""
+    every_s = cpu.in_all.median_s
     if every_s <= 0:
         return []
-    share = cpu.cost_s(COMPUTED_ON_GPU[cpu.stage]) / every_s
+    share = cpu.share(COMPUTED_ON_GPU[cpu.stage])
     most = 1 / (1 - share) if share < 1 else None
     limit = f"at most {most:.1f} times as fast, were that free" if most else "no bound"
     figures = [f"{share:.0%} of {every_s:.2f} s for a minute of media is what a GPU would take over: {limit}"]
@@ -242,13 +257,16 @@ def _shard_size(one: StageWork) -> list[Advice]:
 
 
 def _second_process(gpu: StageWork) -> list[Advice]:
-    """Whether the GPU idles while the CPU's part of the stage runs, and has room for another container."""
-    every_s = gpu.cost_s()
-    idle_s = every_s - gpu.cost_s(COMPUTED_ON_GPU.get(gpu.stage, frozenset()))
-    if every_s <= 0 or idle_s / every_s < HALF or not gpu.peak_vram_mib or not gpu.capacity_mib:
+    """Whether the GPU idles for half of the work's time or longer, and has room for another container.
+
+    It idles while no phase of its own goes on, whatever else does.
+    """
+    every_s = gpu.in_all.median_s
+    idle_share = 1 - gpu.share(COMPUTED_ON_GPU.get(gpu.stage, frozenset()))
+    if every_s <= 0 or idle_share < HALF or not gpu.peak_vram_mib or not gpu.capacity_mib:
         return []
     figures = [
-        f"{idle_s / every_s:.0%} of {every_s:.2f} s for a minute of media is spent beside the GPU",
+        f"the GPU idles for {idle_share:.0%} of {every_s:.2f} s for a minute of media",
         f"a container took {gpu.peak_vram_mib} MiB of {gpu.capacity_mib} at most",
     ]
     if 2 * gpu.peak_vram_mib > gpu.capacity_mib:

@@ -369,7 +369,8 @@ on conflict (night, part, phase, variant, device, model_names, compute_type, dur
     total_s = phase_count.total_s + excluded.total_s;
 
 -- name: sum_attempts
--- Of one attempt, or of all of a run: a media asset's length is known once it is published.
+-- Of one attempt, or of all of a run: a media asset's length is known once it is published. Phases of an asset overlap,
+-- so its work is the union of their spans.
 update stage_attempt as a set
     wait_s = spent.wait_s,
     overhead_s = spent.overhead_s,
@@ -385,7 +386,7 @@ from (
             p.dag_id, p.run_id, p.task_id, p.map_index, p.try_number, p.asset_id,
             coalesce(sum(p.duration_s) filter (where p.kind = 'wait'), 0) as wait_s,
             coalesce(sum(p.duration_s) filter (where p.kind = 'overhead'), 0) as overhead_s,
-            coalesce(sum(p.duration_s) filter (where p.kind = 'work'), 0) as work_s,
+            length_s(range_agg(p.span) filter (where p.kind = 'work')) as work_s,
             bool_and(p.outcome = 'done') as is_done
         from phase_report as p
         where (p.dag_id, p.run_id) = (:dag_id, :run_id)
@@ -404,11 +405,15 @@ where (a.dag_id, a.run_id, a.task_id, a.map_index, a.try_number)
 -- name: sum_run_items
 update run_item as i set work_s = spent.work_s, media_s = m.duration_s
 from (
-    select p.dag_id, p.run_id, p.asset_id, sum(p.duration_s) as work_s
-    from phase_report as p
-    where p.kind = 'work' and p.asset_id is not null
-        and (p.dag_id, p.run_id) = (:dag_id, :run_id)
-    group by p.dag_id, p.run_id, p.asset_id
+    select dag_id, run_id, asset_id, sum(work_s) as work_s
+    from (
+        select p.dag_id, p.run_id, p.asset_id, length_s(range_agg(p.span)) as work_s
+        from phase_report as p
+        where p.kind = 'work' and p.asset_id is not null
+            and (p.dag_id, p.run_id) = (:dag_id, :run_id)
+        group by p.dag_id, p.run_id, p.task_id, p.map_index, p.try_number, p.asset_id
+    ) as a
+    group by dag_id, run_id, asset_id
 ) as spent
 left join media_asset as m using (asset_id)
 where (i.dag_id, i.run_id, i.asset_id) = (spent.dag_id, spent.run_id, spent.asset_id);
@@ -416,15 +421,12 @@ where (i.dag_id, i.run_id, i.asset_id) = (spent.dag_id, spent.run_id, spent.asse
 -- name: measure_run
 -- As run_coverage has it, kept for lists of runs.
 update processing_run as r set covered_s = (
-    select coalesce(sum(extract(epoch from upper(span) - lower(span))), 0)::double precision
-    from (
-        select tstzmultirange(tstzrange(least(r.queued_at, r.started_at), greatest(coalesce(r.finished_at, 'infinity'), r.started_at), '[)'))
-            * coalesce(range_agg(tstzrange(p.started_at, p.started_at + p.span_s * interval '1 second', '[)')),
-                tstzmultirange()) as spans
-        from phase_timing as p
-        where (p.dag_id, p.run_id) = (r.dag_id, r.run_id)
-    ) as covered
-    cross join unnest(covered.spans) as span
+    select length_s(
+        tstzmultirange(tstzrange(least(r.queued_at, r.started_at), greatest(coalesce(r.finished_at, 'infinity'), r.started_at), '[)'))
+        * range_agg(p.span)
+    )
+    from phase_report as p
+    where (p.dag_id, p.run_id) = (r.dag_id, r.run_id)
 )
 where (r.dag_id, r.run_id) = (:dag_id, :run_id);
 
@@ -790,7 +792,7 @@ attempt as (
 ),
 item as (
     select
-        a.stage, a.variant, p.asset_id, sum(p.duration_s) as work_s,
+        a.stage, a.variant, p.asset_id, range_agg(p.span) as spans,
         row_number() over (partition by a.stage, a.variant order by max(p.started_at) desc) as age
     from attempt as a
     join phase_report as p using (dag_id, run_id, task_id, map_index, try_number)
@@ -798,7 +800,7 @@ item as (
     group by a.stage, a.variant, p.dag_id, p.run_id, p.task_id, p.map_index, p.try_number, p.asset_id
     having bool_and(p.outcome = 'done')
 )
-select i.stage, i.variant, m.duration_s, i.work_s
+select i.stage, i.variant, m.duration_s, length_s(i.spans) as work_s
 from item as i
 join media_asset as m using (asset_id)
 where i.age <= :items
@@ -829,13 +831,14 @@ select extract(epoch from r.finished_at - s.launched_at)::double precision as wa
 from backfill_shard as s
 join processing_run as r using (dag_id, run_id)
 cross join lateral (
-    select
-        sum(p.duration_s) filter (where p.kind in ('work', 'overhead')) as busy_s,
-        bool_or(p.phase = 'aside') as stepped_aside
-    from phase_report as p
-    where (p.dag_id, p.run_id) = (s.dag_id, s.run_id)
+    select sum(a.work_s + a.overhead_s) as busy_s
+    from stage_attempt as a
+    where (a.dag_id, a.run_id) = (s.dag_id, s.run_id)
 ) as busy
-where s.outcome = 'done' and r.finished_at > s.launched_at and busy.busy_s > 0 and not busy.stepped_aside
+where s.outcome = 'done' and r.finished_at > s.launched_at and busy.busy_s > 0
+    and not exists (
+        select from phase_timing as p where (p.dag_id, p.run_id) = (s.dag_id, s.run_id) and p.phase = 'aside'
+    )
 order by s.shard_id desc
 limit :shards;
 
@@ -1245,12 +1248,18 @@ order by launched_at, shard_id;
 
 -- name: backfill_work
 -- What each stage did on each variant in the runs of a backfill: on how many assets, of which length, in which time.
-with work as (
-    select p.stage, p.variant, p.asset_id, sum(p.duration_s) as work_s
+with
+attempt as (
+    select p.stage, p.variant, p.asset_id, length_s(range_agg(p.span)) as work_s
     from backfill_shard as s
     join phase_report as p using (dag_id, run_id)
     where s.backfill_id = :backfill_id and p.kind = 'work' and p.variant is not null and p.asset_id is not null
-    group by p.stage, p.variant, p.asset_id
+    group by p.dag_id, p.run_id, p.task_id, p.map_index, p.try_number, p.stage, p.variant, p.asset_id
+),
+work as (
+    select stage, variant, asset_id, sum(work_s) as work_s
+    from attempt
+    group by stage, variant, asset_id
 )
 select w.stage, w.variant, count(*) as assets, sum(coalesce(i.media_s, 0)) as media_s, sum(w.work_s) as work_s
 from work as w
@@ -1484,12 +1493,14 @@ order by total_s desc, phase, part, variant;
 -- goes on counts up to now. The longest gap is the longest time that no phase covers.
 with
 run as (
-    select tstzrange(least(queued_at, started_at), greatest(coalesce(finished_at, now()), started_at), '[)') as wall
+    select
+        tstzmultirange(tstzrange(least(queued_at, started_at), greatest(coalesce(finished_at, now()), started_at), '[)'))
+            as wall
     from processing_run
     where (dag_id, run_id) = (:dag_id, :run_id)
 ),
 covered as (
-    select coalesce(range_agg(tstzrange(started_at, ended_at, '[)')), tstzmultirange()) as spans
+    select coalesce(range_agg(span), tstzmultirange()) as spans
     from phase_report
     where (dag_id, run_id) = (:dag_id, :run_id)
 ),
@@ -1497,25 +1508,21 @@ gap as (
     select lower(g) as started_at, extract(epoch from upper(g) - lower(g)) as duration_s
     from run
     cross join covered
-    cross join unnest(tstzmultirange(run.wall) - covered.spans) as g
+    cross join unnest(run.wall - covered.spans) as g
     order by duration_s desc
     limit 1
 )
 select
     length.wall_s,
-    sum_of_spans.covered_s,
-    sum_of_spans.covered_s / nullif(length.wall_s, 0) as share,
+    length.covered_s,
+    length.covered_s / nullif(length.wall_s, 0) as share,
     extract(epoch from gap.started_at - lower(run.wall))::double precision as longest_gap_at_s,
     coalesce(gap.duration_s, 0)::double precision as longest_gap_s
 from run
 cross join covered
 cross join lateral (
-    select coalesce(extract(epoch from upper(run.wall) - lower(run.wall)), 0)::double precision as wall_s
+    select length_s(run.wall) as wall_s, length_s(run.wall * covered.spans) as covered_s
 ) as length
-cross join lateral (
-    select coalesce(sum(extract(epoch from upper(span) - lower(span))), 0)::double precision as covered_s
-    from unnest(tstzmultirange(run.wall) * covered.spans) as span
-) as sum_of_spans
 left join gap on true;
 
 -- name: report_media
@@ -1807,7 +1814,7 @@ cross join lateral (
     from (
         select
             dag_id, run_id, task_id, map_index, try_number, stage, variant, device, compute_type, models, items_done,
-            started_at, lease_id
+            started_at, lease_id, work_s
         from stage_attempt
         where stage = kind.stage and variant = kind.variant and outcome = 'done'
         order by started_at desc
@@ -1833,6 +1840,25 @@ join media_asset as m on m.asset_id = p.asset_id
 where p.outcome = 'done' and m.duration_s > 0
 group by a.stage, a.variant, p.phase
 order by a.stage, a.variant, total_s desc;
+
+-- name: attempt_work
+-- Of attempts, whose keys come as arrays: seconds per minute of media of all work on an asset; what overlaps counts once.
+select
+    i.stage, i.variant, count(*) as n,
+    percentile_cont(array[0.25, 0.5, 0.75]) within group (order by length_s(i.spans) * 60 / m.duration_s) as quartiles
+from (
+    select a.stage, a.variant, p.asset_id, range_agg(p.span) as spans
+    from unnest(
+        cast(:dag_ids as text[]), cast(:run_ids as text[]), cast(:task_ids as text[]), cast(:map_indexes as integer[]),
+        cast(:try_numbers as integer[]), cast(:stages as text[]), cast(:variants as text[])
+    ) as a (dag_id, run_id, task_id, map_index, try_number, stage, variant)
+    join phase_report as p using (dag_id, run_id, task_id, map_index, try_number)
+    where p.outcome = 'done'
+    group by a.stage, a.variant, dag_id, run_id, task_id, map_index, try_number, p.asset_id
+) as i
+join media_asset as m using (asset_id)
+where m.duration_s > 0
+group by i.stage, i.variant;
 
 -- name: attempt_overheads
 -- Of attempts, whose keys come as arrays: seconds per container of each phase that all its assets share.

@@ -24,6 +24,11 @@ create domain rejection_reason as text check (
 create domain share as double precision check (value between -0.001 and 1.001);
 comment on domain share is '0 to 1; a little more or less is rounding of single-precision numbers.';
 
+create function length_s(spans tstzmultirange) returns double precision
+language sql immutable parallel safe
+return (select coalesce(sum(extract(epoch from upper(span) - lower(span))), 0) from unnest(spans) as span);
+comment on function length_s is 'Seconds that the ranges hold together; 0 for none and for null.';
+
 comment on table schema_migration is 'Migrations applied, each in the transaction that inserted its row first.';
 
 create table media_asset (
@@ -245,7 +250,7 @@ create index run_item_asset on run_item (asset_id);
 comment on table run_item is 'A file that a run was asked to process, and what became of it.';
 comment on column run_item.path is 'Relative to the root. Bytes that are not UTF-8 are written \xNN.';
 comment on column run_item.asset_id is 'Null when the file could not be registered, or the asset was deleted since.';
-comment on column run_item.work_s is 'Time of all work on the asset in this run, summed when the run ends.';
+comment on column run_item.work_s is 'Time of all work on the asset in this run: in each attempt the union of spans, summed over attempts when the run ends.';
 comment on column run_item.media_s is 'Length of the asset, as it was known then.';
 
 create table stage_attempt (
@@ -304,7 +309,8 @@ comment on column stage_attempt.upstream_finished_at is 'When the last task befo
 comment on column stage_attempt.outcome is
     'lost: the worker died without a word, and a later try or the end of its run found it so. moved: it handed its work to the CPU before it began. stepped_aside: it made room for urgent work or a pause, and goes on later.';
 comment on column stage_attempt.lease_id is 'The claim on a GPU under which it ran.';
-comment on column stage_attempt.wait_s is 'Time of its phases by their kind, like the two columns after it, summed as they are recorded.';
+comment on column stage_attempt.wait_s is 'Time of its phases of that kind, like the column after it, summed as they are recorded.';
+comment on column stage_attempt.work_s is 'Length of the union of the spans of each asset''s phases of kind work, summed over assets.';
 comment on column stage_attempt.media_s is 'Length of the media whose phases all ended in order, as far as it is known.';
 
 create table device_choice (
@@ -378,7 +384,8 @@ select
     array_to_string(array(select model ->> 'name' from jsonb_array_elements(a.models) as model order by 1), '+')
         as model_names,
     ((p.started_at at time zone 'UTC') - interval '12 hours')::date as night,
-    floor(ln(greatest(p.duration_s, 0.001)) / ln(1.1::double precision))::integer as duration_bucket
+    floor(ln(greatest(p.duration_s, 0.001)) / ln(1.1::double precision))::integer as duration_bucket,
+    tstzrange(p.started_at, p.started_at + p.span_s * interval '1 second', '[)') as span
 from phase_timing as p
 join stage_attempt as a using (dag_id, run_id, task_id, map_index, try_number);
 comment on view phase_report is 'Phases with the variant, device, models and compute type of their attempt.';
@@ -387,6 +394,7 @@ comment on column phase_report.part is 'The stage, or the task where there is no
 comment on column phase_report.model_names is 'Names of the models that took part, in alphabetical order, joined by "+".';
 comment on column phase_report.night is 'The date on which it began, where days begin at noon, UTC.';
 comment on column phase_report.duration_bucket is 'b: the phase took from 1.1^b to 1.1^(b+1) seconds; shorter ones than a millisecond are with it.';
+comment on column phase_report.span is 'From started_at to ended_at. Spans of one asset overlap where its phases come in turns, or go on side by side.';
 
 create table phase_count (
     night date not null,
@@ -790,6 +798,7 @@ create table benchmark_timing (
 );
 comment on table benchmark_timing is 'How long a phase took in one round. Phases of runs that were no benchmark are in phase_timing alone.';
 comment on column benchmark_timing.round is '0 warmed up, and does not count.';
+comment on column benchmark_timing.phase is 'A phase, or total, as in benchmark_figure.';
 comment on column benchmark_timing.asset_id is 'Null for what all assets share. No foreign key: the time was spent even if the asset is deleted.';
 
 create table benchmark_figure (
@@ -806,7 +815,7 @@ create table benchmark_figure (
     foreign key (benchmark_id, variant_index) references benchmark_variant on delete cascade
 );
 comment on table benchmark_figure is 'Seconds of a phase for all assets of a round: median and quartiles over the rounds that count.';
-comment on column benchmark_figure.phase is 'A phase, or total: all in the container, without its start.';
+comment on column benchmark_figure.phase is 'A phase, or total: the time in which any phase went on, without the container''s start. Before it was kept in benchmark_timing too, it was their sum.';
 comment on column benchmark_figure.position is 'Order in which figures are shown.';
 
 create table benchmark_check (

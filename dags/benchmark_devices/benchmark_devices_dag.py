@@ -27,7 +27,8 @@ A variant that fails one is marked `wrong`, however fast it is.
 
 **Baseline.** An earlier benchmark of the same media on the same machine: named in the form, or marked on the page. The
 run fails when a median exceeds the baseline's by more than the spread (the larger of the two interquartile ranges) and
-by 5 % or more; totals are looked at, and phases that make a tenth of one.
+by 5 % or more; looked at are totals (the time in which any phase went on, the container's start left out), and phases
+that make a tenth of one.
 
 ## How to run it
 

@@ -17,8 +17,8 @@ DENSITY_SAMPLE = 20_000
 def learn_rates(database: Database) -> Rates:
     """The rate of every stage and variant, learned from its latest attempts that ended in order.
 
-    The work on an asset is the sum of its phases of kind work in one attempt, all of them done, where the stage has
-    a good result of it. What too few samples mean stands in `operators.backfill.fitting`.
+    The work on an asset is the union of the spans of its phases of kind work in one attempt, all of them done, where
+    the stage has a good result of it. What too few samples mean stands in `operators.backfill.fitting`.
     """
     row = {
         "stages": [stage for stage, _ in STARTING_RATES],

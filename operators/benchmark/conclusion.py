@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from operators.benchmark import checks, store
 from operators.benchmark.checks import Check
 from operators.benchmark.environment import Machine
-from operators.benchmark.figures import LEAST_ROUNDS, Regression, Timing, find_regressions, summarize
+from operators.benchmark.figures import LEAST_ROUNDS, TOTAL, Regression, Timing, covered_s, find_regressions, summarize
 from operators.benchmark.plan import BenchmarkPlan, Step, VariantChoice, steps
 from operators.benchmark.records import BenchmarkFolder, StepRecord
 from operators.benchmark.store import BenchmarkOutcome, Build, Header, Measured, Medium, VariantEnd, VariantOutcome
@@ -30,7 +30,7 @@ from stage_contract.outputs import (
     Transcript,
 )
 from stage_contract.result import result_dir
-from stage_contract.vocabulary import PhaseOutcome, Stage
+from stage_contract.vocabulary import Phase, PhaseOutcome, Stage
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -141,13 +141,12 @@ def read_measured(folder: BenchmarkFolder, plan: BenchmarkPlan, media: Sequence[
 
 
 def timings_of(record: StepRecord) -> list[Timing]:
-    """What a container did, by phase and asset. One that does not count has none."""
+    """What a container did, by phase and asset, and its total. One that does not count has none."""
     if record.failure or record.variant is None:
         return []
     found: dict[tuple[str, str | None], Timing] = {}
-    for phase in record.phases:
-        if phase.outcome is not PhaseOutcome.DONE:
-            continue
+    done = [phase for phase in record.phases if phase.outcome is PhaseOutcome.DONE]
+    for phase in done:
         key = (str(phase.phase), phase.asset_id)
         before = found.get(key)
         found[key] = Timing(
@@ -160,7 +159,8 @@ def timings_of(record: StepRecord) -> list[Timing]:
             peak_rss_mib=phase.peak_rss_mib,
             peak_vram_mib=phase.peak_vram_mib,
         )
-    return list(found.values())
+    total_s = covered_s((one.started_at, one.span_s) for one in done if one.phase is not Phase.CONTAINER_START)
+    return [*found.values(), Timing(record.variant, record.round, record.stage, TOTAL, None, total_s)]
 
 
 def _against(

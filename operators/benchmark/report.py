@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from operators.benchmark.checks import TOLERANCES, Check
-from operators.benchmark.figures import LEAST_SHARE, LEAST_SLOWER, TOTAL, Figure, speed_up
+from operators.benchmark.figures import LEAST_SHARE, LEAST_SLOWER, TOTAL, TOTAL_NAME, TOTAL_RULE, Figure, speed_up
 from operators.benchmark.store import Header, Measured, VariantEnd
 from operators.clean_text import printable
 from stage_contract.vocabulary import Stage
@@ -79,7 +79,7 @@ def write_markdown(header: Header, measured: Measured) -> str:
         f"# Benchmark {_plain(header.name)}",
         "",
         f"{header.started_at:%Y-%m-%d %H:%M} UTC, {_plain(str(header.machine))}. {header.repeats} rounds after one to "
-        f"warm up, variants in turns. Medians with interquartile ranges; n is the number of rounds.",
+        f"warm up, variants in turns. Medians with interquartile ranges; n is the number of rounds. {TOTAL_RULE}",
         "",
         f"Media: {', '.join(_medium(one.source, one.duration_s) for one in header.media)}.",
         "",
@@ -113,7 +113,8 @@ def write_comparison(header: Header, measured: Measured) -> str:
 
 
 def write_timings(header: Header, measured: Measured) -> str:
-    """Raw rows as CSV: one line for each variant, round, stage, asset and phase. Round 0 warmed up."""
+    """Raw rows as CSV: one line for each variant, round, stage, asset and phase, and for each total. Round 0 warmed
+    up."""
     head = ("variant", "round", "stage", "asset", "source", "phase", "seconds", "peak_rss_mib", "peak_vram_mib")
     sources = {one.asset_id: one.source for one in header.media}
     rows = [
@@ -196,7 +197,7 @@ def _stage_table(table: StageTable) -> list[str]:
         head += [f"{column.name}, s"] if column.is_reference else [f"{column.name}, s", "speed-up"]
     rows = []
     for phase, cells in table.rows:
-        row = [f"`{phase}`" if phase != TOTAL else "all phases"]
+        row = [f"`{phase}`" if phase != TOTAL else TOTAL_NAME]
         for column, cell in zip(table.columns, cells, strict=True):
             row.append(_figure(cell.figure))
             if not column.is_reference:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from operators.advice import BenchmarkedStage, BenchmarkedVariant, Spread, StageWork
 from operators.benchmark import store
-from operators.benchmark.figures import TOTAL
+from operators.benchmark.figures import TOTAL, TOTAL_NAME
 from operators.benchmark.report import stage_tables
 from operators.benchmark.store import BenchmarkOutcome, Header, Measured, read_header
 from operators.database import Database, transaction
@@ -45,11 +45,12 @@ class ComparedPhase:
 
 @dataclass(frozen=True)
 class ComparedStage:
-    """A stage on both sides. `phases` are seconds for a minute of media, `overheads` seconds for a container."""
+    """A stage on both sides. `in_all` and `phases` are seconds for a minute of media, `overheads` for a container."""
 
     stage: Stage
     cpu: StageWork | None
     gpu: StageWork | None
+    in_all: ComparedPhase
     phases: tuple[ComparedPhase, ...]
     overheads: tuple[ComparedPhase, ...]
 
@@ -57,13 +58,6 @@ class ComparedStage:
     def sides(self) -> list[StageWork]:
         """Those there are."""
         return [side for side in (self.cpu, self.gpu) if side]
-
-    @property
-    def speed_up(self) -> float | None:
-        """Of all phases that assets have of their own."""
-        if not self.cpu or not self.gpu or self.gpu.cost_s() <= 0:
-            return None
-        return self.cpu.cost_s() / self.gpu.cost_s()
 
 
 @dataclass(frozen=True)
@@ -94,11 +88,15 @@ def ordinary_work(database: Database) -> tuple[StageWork, ...]:
         }
         phases = _spreads(connection, "attempt_phases", keys)
         overheads = _spreads(connection, "attempt_overheads", keys)
+        in_all = {
+            (Stage(row.stage), Variant(row.variant)): Spread(TOTAL_NAME, row.n, *row.quartiles)
+            for row in connection.execute(query("attempt_work"), keys)
+        }
     found = []
     for kind in KINDS:
         own = [one for one in attempts if (one.stage, one.variant) == kind]
         if own and kind in phases:
-            found.append(_stage_work(kind, own, phases[kind], overheads.get(kind, [])))
+            found.append(_stage_work(kind, own, in_all[kind], phases[kind], overheads.get(kind, [])))
     return tuple(found)
 
 
@@ -111,7 +109,8 @@ def compare_devices(work: Sequence[StageWork]) -> list[ComparedStage]:
         if cpu or gpu:
             sides = cpu.phases if cpu else (), gpu.phases if gpu else ()
             shared = cpu.overheads if cpu else (), gpu.overheads if gpu else ()
-            stages.append(ComparedStage(stage, cpu, gpu, _beside(*sides), _beside(*shared)))
+            in_all = ComparedPhase(TOTAL_NAME, cpu.in_all if cpu else None, gpu.in_all if gpu else None)
+            stages.append(ComparedStage(stage, cpu, gpu, in_all, _beside(*sides), _beside(*shared)))
     return stages
 
 
@@ -175,6 +174,7 @@ def _spreads(
 def _stage_work(
     kind: tuple[Stage, Variant],
     attempts: Sequence[Any],
+    in_all: Spread,
     phases: Sequence[tuple[Spread, float]],
     overheads: Sequence[tuple[Spread, float]],
 ) -> StageWork:
@@ -183,15 +183,15 @@ def _stage_work(
     return StageWork(
         *kind,
         containers=len(attempts),
-        assets=max(spread.n for spread, _ in phases),
         since=min(one.started_at for one in attempts),
         devices=_distinct(one.device for one in attempts),
         compute_types=_distinct(one.compute_type for one in attempts),
         models=_distinct(model["name"] for one in attempts for model in one.models),
+        in_all=in_all,
         phases=tuple(spread for spread, _ in phases),
         overheads=tuple(spread for spread, _ in overheads),
         overhead_s=sum(total_s for _, total_s in overheads),
-        work_s=sum(total_s for _, total_s in phases),
+        work_s=sum(one.work_s for one in attempts),
         peak_vram_mib=max(peaks, default=None),
         capacity_mib=min(capacities, default=None),
     )

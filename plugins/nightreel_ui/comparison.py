@@ -17,7 +17,7 @@ from nightreel_ui.paging import ROWS, PageNumber, cut, offset
 from operators.advice import advise
 from operators.benchmark import store
 from operators.benchmark.environment import cpu_model
-from operators.benchmark.figures import TOTAL
+from operators.benchmark.figures import TOTAL, TOTAL_NAME, TOTAL_RULE
 from operators.benchmark.plan import BENCHMARK_DAG_ID
 from operators.benchmark.report import FILES, MARKDOWN_FILE, REGRESSION_RULE, stage_tables, worst
 from operators.benchmark.store import Header
@@ -74,6 +74,8 @@ def show_benchmark(request: Request, person: Person, database: MediaDatabase, be
         "files": list(FILES),
         "rule": REGRESSION_RULE,
         "total": TOTAL,
+        "total_name": TOTAL_NAME,
+        "total_rule": TOTAL_RULE,
         "may_mark": may_start(person, BENCHMARK_DAG_ID),
         "notice": find_notice(request),
         "airflow": airflow_base(request),

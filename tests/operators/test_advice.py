@@ -24,17 +24,21 @@ from stage_contract.vocabulary import Stage, Variant
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def work(variant: Variant, stage: Stage = Stage.ANALYZE, assets: int = 20, **phases: float) -> StageWork:
-    """Seconds for a minute of media, by phase; overheads that are no matter."""
+def work(
+    variant: Variant, stage: Stage = Stage.ANALYZE, assets: int = 20, in_all_s: float | None = None, **phases: float
+) -> StageWork:
+    """Seconds for a minute of media, by phase, one after another unless `in_all_s` says less; overheads that are no
+    matter."""
+    every_s = sum(phases.values()) if in_all_s is None else in_all_s
     return StageWork(
         stage=stage,
         variant=variant,
         containers=4,
-        assets=assets,
         since=SINCE,
         devices=("cpu",),
         compute_types=("float32",),
         models=("yolov8n",),
+        in_all=Spread("in all", assets, every_s, every_s, every_s),
         phases=tuple(Spread(phase, assets, s, s, s) for phase, s in phases.items()),
         overheads=(Spread("model_load", 4, 2.0, 2.0, 2.0),),
         overhead_s=10.0,
@@ -109,7 +113,35 @@ def test_a_second_process_is_tried_where_the_gpu_idles_and_both_fit(peak_mib: in
 def test_a_phase_that_few_assets_have_counts_for_few() -> None:
     one = work(Variant.CPU, Stage.TRANSCRIBE, transcription=1.0)
     rare = replace(one, phases=(*one.phases, Spread("language_detection", 2, 10.0, 10.0, 10.0)))
-    assert rare.cost_s() == 2.0
+    assert rare.phases_s(["transcription", "language_detection"]) == 2.0
+
+
+def test_the_gain_is_that_of_the_time_that_passed_where_phases_go_on_side_by_side() -> None:
+    cpu = work(Variant.CPU, in_all_s=10.0, clip=9.0, decode=9.0)
+    gpu = work(Variant.CUDA, in_all_s=9.5, clip=1.0, decode=9.0)
+    found = advise([cpu, gpu], [])[0]
+    assert found.kind is AdviceKind.DOES_NOT_PAY
+    assert found.figures[0] == "CPU 10.00 s, GPU 9.50 s for a minute of media: 1.05 times as fast"
+    assert found.figures[1].startswith("90%")
+
+
+def test_no_phase_is_named_as_what_binds_where_phases_go_on_side_by_side() -> None:
+    cpu = work(Variant.CPU, in_all_s=10.0, clip=1.0, decode=7.0, ocr=5.0, quality=4.0)
+    gpu = work(Variant.CUDA, in_all_s=9.2, clip=0.2, decode=7.0, ocr=5.0, quality=4.0)
+    found = advise([cpu, gpu], [])[0]
+    assert found.text == "It does not pay: it is bound by what stays on the CPU. Route the stage to the CPU."
+    assert not any("`decode`" in figure for figure in found.figures)
+
+
+@pytest.mark.parametrize(("in_all_s", "most"), [(10.0, "at most 5.0 times"), (8.0, "no bound"), (5.0, "no bound")])
+def test_without_a_gpu_the_bound_is_of_the_time_that_passed(in_all_s: float, most: str) -> None:
+    (found,) = advise([work(Variant.CPU, in_all_s=in_all_s, clip=8.0, decode=8.0)], [])
+    assert most in found.figures[0]
+
+
+def test_a_gpu_that_computes_beside_the_decoder_is_not_idle() -> None:
+    one = replace(work(Variant.CUDA, in_all_s=9.0, clip=6.0, decode=9.0), peak_vram_mib=3_000, capacity_mib=8_000)
+    assert advise([one], []) == []
 
 
 def variant(name: str, median_s: float, compute_type: str = "float32", **more: object) -> BenchmarkedVariant:
@@ -157,14 +189,19 @@ def test_two_rounds_are_no_figures() -> None:
     assert advise([], benchmark(variant("float32", 10), variant("int8", 4, "int8", total=few))) == []
 
 
-@given(
-    st.dictionaries(st.sampled_from(["clip", "detection", "decode", "ocr"]), st.floats(0, 1e4), min_size=1),
-    st.dictionaries(st.sampled_from(["clip", "detection", "decode", "ocr"]), st.floats(0, 1e4), min_size=1),
-)
-def test_whatever_the_figures_every_piece_names_its_own(cpu: dict[str, float], gpu: dict[str, float]) -> None:
+SECONDS = st.floats(0, 1e4)
+PHASES = st.dictionaries(st.sampled_from(["clip", "detection", "decode", "ocr"]), SECONDS, min_size=1)
+
+
+@given(PHASES, SECONDS, PHASES, SECONDS)
+def test_whatever_the_figures_every_piece_names_its_own(
+    cpu: dict[str, float], cpu_s: float, gpu: dict[str, float], gpu_s: float
+) -> None:
     sides = [
-        replace(work(variant), phases=tuple(Spread(phase, 20, s, s, s) for phase, s in phases.items()))
-        for variant, phases in ((Variant.CPU, cpu), (Variant.CUDA, gpu))
+        replace(
+            work(variant, in_all_s=every_s), phases=tuple(Spread(phase, 20, s, s, s) for phase, s in phases.items())
+        )
+        for variant, every_s, phases in ((Variant.CPU, cpu_s, cpu), (Variant.CUDA, gpu_s, gpu))
     ]
     for one in advise(sides, []):
         assert one.figures

@@ -36,6 +36,10 @@ DOMAINS = """
     select typname, format_type(typbasetype, typtypmod), typnotnull, obj_description(oid, 'pg_type')
     from pg_type where typtype = 'd' and typnamespace = 'public'::regnamespace order by 1
 """
+FUNCTIONS = """
+    select proname, pg_get_functiondef(oid), obj_description(oid, 'pg_proc')
+    from pg_proc where pronamespace = 'public'::regnamespace order by 1, 2
+"""
 
 
 def catalog_of(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
@@ -45,6 +49,7 @@ def catalog_of(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
         "indexes": INDEXES,
         "relations": RELATIONS,
         "domains": DOMAINS,
+        "functions": FUNCTIONS,
     }
     with engine.begin() as connection:
         return {name: [tuple(row) for row in connection.execute(text(sql))] for name, sql in asked.items()}

@@ -123,29 +123,36 @@ def add_attempt(
     phase_outcome: PhaseOutcome = PhaseOutcome.DONE,
     started_at: datetime = NIGHT,
     aside_s: float = 0.0,
+    beside_s: float = 0.0,
 ) -> None:
-    """An attempt with two phases of work on each asset, which take turns, and a wait that is neither."""
+    """An attempt with two phases of work on each asset, which take turns, and a wait that is neither.
+
+    For `beside_s` of the work on an asset both phases go on at once.
+    """
     task = TaskKey(dag_id=DAG, run_id=run_id, task_id=stage.replace(".", "_"), try_number=1)
     begin_attempt(database, task, stage, started_at)
     describe_attempt(database, task, AttemptDetails(variant=variant))
-    phases: list[tuple[Phase, str | None, float]] = [
-        (Phase.QUEUE, None, 1_000.0),
-        (Phase.CONTAINER_START, None, overhead_s / 4),
-        (Phase.MODEL_LOAD, None, overhead_s * 3 / 4),
+    phases: list[tuple[Phase, str | None, float, float]] = [
+        (Phase.QUEUE, None, 1_000.0, 1_000.0),
+        (Phase.CONTAINER_START, None, overhead_s / 4, overhead_s / 4),
+        (Phase.MODEL_LOAD, None, overhead_s * 3 / 4, overhead_s * 3 / 4),
     ]
-    phases += [(Phase.ASIDE, None, aside_s)] if aside_s else []
+    phases += [(Phase.ASIDE, None, aside_s, aside_s)] if aside_s else []
     for asset, seconds in work_s.items():
-        phases += [(Phase.DECODE, asset, seconds / 4), (Phase.WRITE, asset, seconds * 3 / 4)]
+        phases += [
+            (Phase.DECODE, asset, seconds / 4 + beside_s, seconds),
+            (Phase.WRITE, asset, seconds * 3 / 4, seconds),
+        ]
     records = [
         PhaseRecord(
             phase=phase,
             asset_id=asset,
-            started_at=started_at + timedelta(milliseconds=number),
+            started_at=started_at,
             duration_s=duration_s,
-            span_s=2 * duration_s,
+            span_s=span_s,
             outcome=phase_outcome,
         )
-        for number, (phase, asset, duration_s) in enumerate(phases)
+        for phase, asset, duration_s, span_s in phases
     ]
     record_phases(database, task, records)
     finish_attempt(database, task, AttemptEnd(started_at + timedelta(hours=1), outcome))

@@ -54,6 +54,13 @@ def test_a_known_rate_is_recovered_for_its_stage_and_variant_alone(media: Engine
     assert unlearned(rates) == set(rates) - {KIND, (Stage.TRANSCRIBE, Variant.CUDA)}
 
 
+def test_phases_that_overlap_count_once(media: Engine) -> None:
+    add_attempt(media, "r1", Stage.TRANSCRIBE, work(5.0, 0.25), beside_s=4.0)
+
+    rate = learn_rates(media)[KIND]
+    assert (rate.per_item_s, rate.per_media_s) == pytest.approx((5.0, 0.25))
+
+
 @pytest.mark.parametrize("seconds", [0.0, 100_000.0])
 def test_an_outlier_does_not_spoil_it(media: Engine, seconds: float) -> None:
     add_attempt(media, "r1", Stage.TRANSCRIBE, work(3.0, 0.25) | {asset_id(17): seconds})
@@ -92,7 +99,16 @@ def record_shard(database: Engine, number: int, wall_s: float, aside_s: float = 
     asked_at = NIGHT + timedelta(hours=number)
     add_run(database, run_id, asked_at, wall_s)
     work_s = {asset_id(0): 90.0}
-    add_attempt(database, run_id, Stage.TRANSCRIBE, work_s, overhead_s=10.0, started_at=asked_at, aside_s=aside_s)
+    add_attempt(
+        database,
+        run_id,
+        Stage.TRANSCRIBE,
+        work_s,
+        overhead_s=10.0,
+        started_at=asked_at,
+        aside_s=aside_s,
+        beside_s=45.0,
+    )
     add_shard(database, add_backfill(database, run_id), run_id, asked_at)
 
 

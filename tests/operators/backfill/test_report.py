@@ -16,17 +16,19 @@ from operators.backfill.report_text import report_lines, summary_lines
 from operators.backfill.store import Counts, find_backfill, open_backfills
 from operators.gpu.configuration import GpuConfiguration
 from operators.scan.rules import ScanRules
+from stage_contract.vocabulary import Stage
 from tests.operators.backfill.night_setup import (
     LEARNED,
     MINUTE,
     NOW,
+    asset_id,
     begin,
     fill_archive,
     hold_back,
     night_of,
     rows,
 )
-from tests.operators.backfill.records import add_shard
+from tests.operators.backfill.records import add_attempt, add_shard
 
 NO_GPUS = GpuConfiguration.from_environment({})
 NOTHING = Counts(0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0)
@@ -49,6 +51,17 @@ def test_the_report_is_kept_and_says_what_came_of_the_night(media_database, ende
     assert "2 done, 1 rejected, 1 failed, 1 left" in told
     assert "too long for a night of 8 h: archive/tape 0004.mp4" in told
     assert "make process" in told
+
+
+def test_work_is_told_by_stage_and_device_and_what_overlaps_once(media_database, ended_night):
+    backfill_id, settings = ended_night
+    ((run_id,),) = rows(media_database, "select run_id from backfill_shard")
+    add_attempt(media_database, run_id, Stage.TRANSCRIBE, {asset_id(0): 90.0, asset_id(1): 60.0}, beside_s=30.0)
+    add_shard(media_database, backfill_id, "again")
+    add_attempt(media_database, "again", Stage.TRANSCRIBE, {asset_id(0): 20.0}, beside_s=10.0)
+    (work,) = close_backfill(media_database, backfill_id, settings, NO_GPUS).work
+    assert (work.stage, work.variant, work.assets, work.media_s) == ("audio.transcribe", "cpu", 2, 1_200)
+    assert work.work_s == pytest.approx(170)
 
 
 def test_the_estimate_is_held_against_the_truth(media_database, ended_night):

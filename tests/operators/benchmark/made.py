@@ -1,7 +1,7 @@
 """A benchmark as its containers would have left it, without any container."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -26,11 +26,14 @@ INT8 = VariantChoice(name="int8", stages=(Stage.TRANSCRIBE,), compute_type="int8
 WORK = {Stage.PROBE: Phase.PROBE, Stage.EXTRACT: Phase.EXTRACT, Stage.TRANSCRIBE: Phase.TRANSCRIPTION}
 
 
-def phase(which: Phase, seconds: float, asset_id: str | None = None) -> PhaseRecord:
+BEGIN = datetime(2026, 1, 5, 22, tzinfo=UTC)
+
+
+def phase(which: Phase, seconds: float, asset_id: str | None = None, at_s: float = 0.0) -> PhaseRecord:
     return PhaseRecord(
         phase=which,
         asset_id=asset_id,
-        started_at=datetime.now(UTC),
+        started_at=BEGIN + timedelta(seconds=at_s),
         duration_s=seconds,
         span_s=seconds,
         outcome=PhaseOutcome.DONE,
@@ -94,7 +97,8 @@ def begin_made(
 
 def record(plan: BenchmarkPlan, step: Step, seconds: float, results: dict[str, str], failure: str = "") -> StepRecord:
     chosen = None if step.variant is None else setting(plan.variants[step.variant], step.stage)
-    own = [phase(WORK[step.stage], seconds / max(1, len(results)), asset_id) for asset_id in results]
+    each_s = seconds / max(1, len(results))
+    own = [phase(WORK[step.stage], each_s, asset_id, 0.9 + at * each_s) for at, asset_id in enumerate(results)]
     return StepRecord(
         stage=step.stage,
         variant=step.variant,
@@ -106,7 +110,7 @@ def record(plan: BenchmarkPlan, step: Step, seconds: float, results: dict[str, s
         image="nightreel/audio:cpu",
         image_digest="sha256:0123456789abcdef",
         models=(),
-        phases=() if failure else (phase(Phase.CONTAINER_START, 0.4), phase(Phase.MODEL_LOAD, 0.5), *own),
+        phases=() if failure else (phase(Phase.CONTAINER_START, 0.4), phase(Phase.MODEL_LOAD, 0.5, None, 0.4), *own),
         results=results,
         failure=failure,
     )

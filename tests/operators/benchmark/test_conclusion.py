@@ -7,17 +7,27 @@ import pytest
 from sqlalchemy import Engine, text
 
 from operators.benchmark import store
-from operators.benchmark.conclusion import conclude
+from operators.benchmark.conclusion import conclude, timings_of
 from operators.benchmark.figures import TOTAL
-from operators.benchmark.plan import BENCHMARK_DAG_ID, VariantChoice
+from operators.benchmark.plan import BENCHMARK_DAG_ID, VariantChoice, steps
 from operators.benchmark.records import BenchmarkFolder
 from operators.benchmark.report import export, write_comparison, write_markdown, write_timings
 from operators.benchmark.store import BenchmarkOutcome, VariantOutcome
 from operators.errors import ChoiceInvalid, ShardMissing
 from operators.shard import RunFolder
 from operators.timings import RunStart, begin_run
-from stage_contract.vocabulary import Stage
-from tests.operators.benchmark.made import ASSET, FLOAT32, INT8, MACHINE, SPEECH, made_benchmark, made_plan
+from stage_contract.vocabulary import Phase, PhaseOutcome, Stage
+from tests.operators.benchmark.made import (
+    ASSET,
+    FLOAT32,
+    INT8,
+    MACHINE,
+    SPEECH,
+    made_benchmark,
+    made_plan,
+    phase,
+    record,
+)
 from tests.operators.sample_results import speaking
 
 WRONG = speaking("something else altogether", "that nobody has said")
@@ -37,6 +47,21 @@ def test_what_was_measured_comes_back_from_the_database(media_database: Engine, 
     assert totals[0].n == 3
     assert totals[0].median_s == pytest.approx(10.502)
     assert totals[1].median_s == pytest.approx(4.502)
+
+
+def test_phases_side_by_side_count_once_in_the_total_and_the_containers_start_not_at_all() -> None:
+    plan = made_plan()
+    made = record(plan, steps(plan)[0], 1.0, {})
+    phases = (
+        phase(Phase.CONTAINER_START, 0.4),
+        phase(Phase.MODEL_LOAD, 0.5, None, 0.4),
+        phase(Phase.DECODE, 3.0, ASSET, 1.0),
+        # In turns: it worked for less time than it went on.
+        phase(Phase.TRANSCRIPTION, 2.0, ASSET, 1.5).model_copy(update={"span_s": 3.5}),
+        phase(Phase.WRITE, 9.0, ASSET, 20.0).model_copy(update={"outcome": PhaseOutcome.FAILED}),
+    )
+    seconds = {one.phase: one.seconds for one in timings_of(made.model_copy(update={"phases": phases}))}
+    assert seconds == {"container_start": 0.4, "model_load": 0.5, "decode": 3.0, "transcription": 2.0, TOTAL: 4.5}
 
 
 def test_a_variant_that_is_fast_but_wrong_is_marked_with_what_failed(media_database: Engine, tmp_path: Path) -> None:
@@ -157,7 +182,7 @@ def test_the_files_hold_every_row_and_the_report_what_was_found(media_database: 
     export(folder, found.header, found.measured)
     report = (folder / "benchmark.md").read_text()
     assert "Sample CPU, 2 cores, 2 for a container; no GPU" in report
-    assert "| all phases | 10.50 [10.50, 10.50] n=3 | 4.50 [4.50, 4.50] n=3 | 2.33 |" in report
+    assert "| in all | 10.50 [10.50, 10.50] n=3 | 4.50 [4.50, 4.50] n=3 | 2.33 |" in report
     assert "| int8 | audio.transcribe | word error rate |" in report
     assert (folder / "timings.csv").read_text().count("\n") == 1 + len(found.measured.timings)
     comparison = write_comparison(found.header, found.measured)

@@ -1,9 +1,12 @@
 """Medians, spreads, and what counts as slower than before."""
 
+from datetime import timedelta
+
 import pytest
 
-from operators.benchmark.figures import TOTAL, Figure, Timing, find_regressions, speed_up, summarize
+from operators.benchmark.figures import TOTAL, Figure, Timing, covered_s, find_regressions, speed_up, summarize
 from stage_contract.vocabulary import Stage
+from tests.operators.benchmark.made import BEGIN
 
 NAMES = {0: "float32", 1: "int8"}
 ASSET = "a" * 64
@@ -19,16 +22,28 @@ def figure(median_s: float, spread_s: float = 0.1, phase: str = TOTAL, n: int = 
 
 
 def test_a_round_is_the_sum_over_its_assets_and_the_first_only_warms_up() -> None:
-    timings = [timing(0, "transcription", 99.0)]
+    timings = [timing(0, "transcription", 99.0), timing(0, TOTAL, 99.0, None)]
     for number, seconds in enumerate((1.0, 2.0, 4.0), start=1):
         timings += [timing(number, "transcription", seconds), timing(number, "transcription", 1.0, "b" * 64)]
-        timings += [timing(number, "model_load", 0.5, None), timing(number, "container_start", 7.0, None)]
+        timings += [timing(number, TOTAL, seconds, None), timing(number, "write", 0.5, None)]
     found = {one.phase: one for one in summarize(timings)}
     assert (found["transcription"].n, found["transcription"].median_s) == (3, 3.0)
     assert (found["transcription"].q1_s, found["transcription"].q3_s) == (2.5, 4.0)
-    # Docker's time is shown, and is none of the variant's.
-    assert found[TOTAL].median_s == 3.5
+    assert found[TOTAL].median_s == 2.0
     assert list(found)[-1] == TOTAL
+
+
+@pytest.mark.parametrize(
+    ("spans", "seconds"),
+    [
+        ([], 0.0),
+        ([(0, 2), (2, 3)], 5.0),  # one after another
+        ([(4, 1), (0, 2)], 3.0),  # apart, in any order
+        ([(0, 5), (1, 2), (4, 3)], 7.0),  # one within another, one beyond it
+    ],
+)
+def test_what_spans_cover_together_counts_once(spans: list[tuple[float, float]], seconds: float) -> None:
+    assert covered_s((BEGIN + timedelta(seconds=at_s), length_s) for at_s, length_s in spans) == seconds
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,9 @@ def add_attempt(
     dag_id: str = "process_media",
     outcome: AttemptOutcome = AttemptOutcome.DONE,
     phase_outcome: PhaseOutcome = PhaseOutcome.DONE,
+    decoding_s: float = 0.0,
 ) -> None:
-    """One container that transcribed one film of two minutes."""
+    """One container that transcribed one film of two minutes, and decoded beside it."""
     asset_id = f"{number:064x}"
     begun = BEGIN + timedelta(minutes=number)
     task = TaskKey(dag_id=dag_id, run_id=str(number), task_id=f"audio_{variant}", try_number=1)
@@ -70,6 +71,7 @@ def add_attempt(
         )
 
     phases = [record(Phase.MODEL_LOAD, 1.0, None), record(Phase.TRANSCRIPTION, transcription_s, asset_id)]
+    phases += [record(Phase.DECODE, decoding_s, asset_id)] if decoding_s else []
     record_phases(database, task, phases)
     finish_attempt(database, task, AttemptEnd(begun, outcome, items={ItemOutcome.DONE: 1}))
 
@@ -84,7 +86,7 @@ def test_a_stage_is_compared_for_a_minute_of_media_with_n_and_spread(media_datab
     assert (phase.phase, phase.cpu.n, phase.cpu.median_s) == ("transcription", 5, 14.0)
     assert (phase.cpu.q1_s, phase.cpu.q3_s) == (12.0, 16.0)
     assert phase.speed_up == pytest.approx(7)
-    assert stage.speed_up == pytest.approx(7)
+    assert stage.in_all.speed_up == pytest.approx(7)
     assert stage.cpu is not None
     assert (stage.cpu.devices, stage.cpu.compute_types, stage.cpu.models) == (("cpu",), ("int8",), ("whisper-base.en",))
     assert stage.gpu is not None
@@ -96,7 +98,23 @@ def test_a_stage_is_compared_for_a_minute_of_media_with_n_and_spread(media_datab
 def test_one_side_alone_is_shown_without_a_speed_up(media_database: Engine) -> None:
     add_attempt(media_database, 1, Variant.CPU, 20.0)
     (stage,) = compare_devices(ordinary_work(media_database))
-    assert (stage.gpu, stage.speed_up, stage.phases[0].speed_up) == (None, None, None)
+    assert (stage.gpu, stage.in_all.speed_up, stage.phases[0].speed_up) == (None, None, None)
+
+
+def test_phases_that_overlap_are_the_work_of_a_container_once(media_database: Engine) -> None:
+    add_attempt(media_database, 1, Variant.CPU, 20.0, decoding_s=15.0)
+    (work,) = ordinary_work(media_database)
+    assert (work.work_s, work.overhead_s) == (20.0, 1.0)
+
+
+def test_the_speed_up_is_that_of_the_time_that_passed(media_database: Engine) -> None:
+    for number, transcription_s in enumerate((10.0, 20.0, 40.0)):
+        add_attempt(media_database, number, Variant.CPU, transcription_s, decoding_s=15.0)
+        add_attempt(media_database, 100 + number, Variant.CUDA, transcription_s / 4, decoding_s=15.0)
+    (stage,) = compare_devices(ordinary_work(media_database))
+    assert stage.cpu is not None
+    assert (stage.cpu.in_all.n, stage.cpu.in_all.q1_s, stage.cpu.in_all.median_s) == (3, 8.75, 10.0)
+    assert stage.in_all.speed_up == pytest.approx(20 / 15)
 
 
 def test_what_failed_is_no_figure(media_database: Engine) -> None:

@@ -36,7 +36,7 @@ from operators.views.timings import (
 )
 from stage_contract.request import TaskKey
 from stage_contract.vocabulary import Phase, PhaseOutcome, Stage, Variant
-from tests.operators.views.timed_runs import DAG, MEDIA_S, START, TASK, make_run, phase
+from tests.operators.views.timed_runs import DAG, MEDIA_S, START, TASK, Timed, make_run, phase
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NIGHT = date(2026, 11, 20)
@@ -49,6 +49,13 @@ def attempt(database: Engine, run_id: str, task_id: str = TASK, try_number: int 
     return task
 
 
+def beside(database: Engine, made: Timed, task_id: str) -> None:
+    """8 s of decoding of a run's first file, 5 s after its transcription began."""
+    at = START + timedelta(seconds=20)
+    record_phases(database, attempt(database, made.run_id, task_id), [phase(Phase.DECODE, at, 8, made.asset_ids[0])])
+    finish_run(database, DAG, made.run_id, START + timedelta(seconds=40), RunOutcome.DONE)
+
+
 def test_a_run_tells_its_wall_time_coverage_media_and_shares(media_database: Engine) -> None:
     make_run(media_database, work_s=30)
 
@@ -59,6 +66,21 @@ def test_a_run_tells_its_wall_time_coverage_media_and_shares(media_database: Eng
     assert (run.assets, run.media_s) == (2, 2 * MEDIA_S)
     assert (run.wait_s, run.overhead_s, run.work_s) == (10, 5, 60)
     assert run.share(run.work_s) == 60 / 75
+
+
+def test_phases_of_an_asset_that_overlap_are_its_work_once(media_database: Engine) -> None:
+    made = make_run(media_database, work_s=10)
+    beside(media_database, made, TASK)
+    beside(media_database, made, "another_task")
+
+    (run,) = read_runs(media_database, RunFilter())
+    nights = read_stage_nights(media_database, *EVER, BERLIN)
+    attempts = read_task_attempts(media_database, DAG, TASK, 0, 9)
+    slowest = read_slowest(media_database, *EVER, by_ratio=False)
+
+    assert [one.work_s for one in attempts] == [13 + 10]
+    assert run.work_s == sum(night.work_s for night in nights) == 13 + 10 + 8
+    assert [(one.asset_id, one.work_s) for one in slowest] == [(made.asset_ids[0], 13 + 8), (made.asset_ids[1], 10)]
 
 
 def test_a_run_without_phases_has_no_shares(media_database: Engine) -> None:
@@ -306,7 +328,9 @@ def test_a_task_is_told_over_its_runs(media_database: Engine) -> None:
 
 
 def test_what_was_recorded_before_is_summed_up_by_the_migration(media_database: Engine, empty_database: Engine) -> None:
-    make_run(media_database)
+    made = make_run(media_database, work_s=10)
+    for task_id in (TASK, "another_task"):
+        beside(media_database, made, task_id)
     migrate(empty_database, read_migrations()[:6])
     tables = ("media_asset", "processing_run", "run_item", "stage_attempt", "phase_timing")
     with media_database.begin() as source, empty_database.begin() as target:
