@@ -82,7 +82,7 @@ def whole(bench: Bench) -> Table:
 
 def limits(bench: Bench) -> Table:
     """How near the stages are to the machine's peaks."""
-    return reckon(bench.folder, bench.media)
+    return reckon(bench.folder, bench.media, bench.rounds)
 
 
 def memory(bench: Bench) -> Table:
