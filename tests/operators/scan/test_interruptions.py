@@ -29,7 +29,7 @@ from operators.scan import hashing
 from operators.scan.scan import ScanRules, scan_archive
 
 def slowly(*arguments):
-    time.sleep(0.01)
+    time.sleep(0.05)
     return media_files.hash_file(*arguments)
 
 catalog.hash_file = slowly
