@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, text
 
+from operators.queries import query
+
+DAG_ID = "process_media"
 ASSETS_A_RUN = 20
 LAST_NIGHT = datetime(2026, 11, 20, 22, tzinfo=UTC)
 
@@ -165,8 +168,8 @@ select
 from made
 order by run_id, step, sequence;
 """
-# What `record_phases` does phase by phase.
-SUM_UP = """
+# What `record_phases` counts phase by phase.
+COUNT_UP = """
 analyze;
 insert into phase_count (
     night, part, phase, variant, device, model_names, compute_type, duration_bucket, occurrences, total_s
@@ -175,52 +178,10 @@ select night, part, phase, variant, device, model_names, compute_type, duration_
 from phase_report
 where dag_id = :dag_id and outcome = 'done'
 group by night, part, phase, variant, device, model_names, compute_type, duration_bucket;
-update stage_attempt as a set
-    wait_s = spent.wait_s,
-    overhead_s = spent.overhead_s,
-    work_s = spent.work_s,
-    media_s = spent.media_s
-from (
-    select
-        i.dag_id, i.run_id, i.task_id, i.map_index, i.try_number,
-        sum(i.wait_s) as wait_s, sum(i.overhead_s) as overhead_s, sum(i.work_s) as work_s,
-        coalesce(sum(m.duration_s) filter (where i.is_done and i.work_s > 0), 0) as media_s
-    from (
-        select
-            p.dag_id, p.run_id, p.task_id, p.map_index, p.try_number, p.asset_id,
-            coalesce(sum(p.duration_s) filter (where p.kind = 'wait'), 0) as wait_s,
-            coalesce(sum(p.duration_s) filter (where p.kind = 'overhead'), 0) as overhead_s,
-            length_s(range_agg(p.span) filter (where p.kind = 'work')) as work_s,
-            bool_and(p.outcome = 'done') as is_done
-        from phase_report as p
-        where p.dag_id = :dag_id
-        group by p.dag_id, p.run_id, p.task_id, p.map_index, p.try_number, p.asset_id
-    ) as i
-    left join media_asset as m using (asset_id)
-    group by i.dag_id, i.run_id, i.task_id, i.map_index, i.try_number
-) as spent
-where (a.dag_id, a.run_id, a.task_id, a.map_index, a.try_number)
-    = (spent.dag_id, spent.run_id, spent.task_id, spent.map_index, spent.try_number);
-update run_item as i set work_s = spent.work_s, media_s = m.duration_s
-from (
-    select dag_id, run_id, asset_id, sum(work_s) as work_s
-    from (
-        select p.dag_id, p.run_id, p.asset_id, length_s(range_agg(p.span)) as work_s
-        from phase_report as p
-        where p.kind = 'work' and p.asset_id is not null
-            and p.dag_id = :dag_id
-        group by p.dag_id, p.run_id, p.task_id, p.map_index, p.try_number, p.asset_id
-    ) as a
-    group by dag_id, run_id, asset_id
-) as spent
-left join media_asset as m using (asset_id)
-where (i.dag_id, i.run_id, i.asset_id) = (spent.dag_id, spent.run_id, spent.asset_id);
 """
 
 
-def fill_runs(
-    database: Engine, extent: Extent, last_night: datetime = LAST_NIGHT, dag_id: str = "process_media"
-) -> int:
+def fill_runs(database: Engine, extent: Extent, last_night: datetime = LAST_NIGHT) -> int:
     """Make assets and the runs that took them, the same each time. `last_night` is when the last one opens.
 
     Asset n, from 1, lies at `archive/<n/100>/film <n>.mp4`; its id is the SHA-256 of `asset <n>`. Those that are there
@@ -231,18 +192,28 @@ def fill_runs(
         "runs": extent.runs,
         "nights": extent.nights,
         "last": last_night,
-        "dag_id": "process_media",
+        "dag_id": DAG_ID,
     }
     with database.begin() as connection:
         connection.execute(text("select setseed(0.5)"))
         # The rows refer to each other by construction; to look each of them up takes longer than to write it.
         connection.execute(text("set local session_replication_role = replica"))
-        for statements in (MAKE_ASSETS, MAKE_PHASES, MAKE_RUNS, SUM_UP):
+        for statements in (MAKE_ASSETS, MAKE_PHASES, MAKE_RUNS, COUNT_UP):
             _run(connection, statements, values)
+        _sum_up(connection)
         made = connection.execute(text("select count(*) from made")).scalar_one()
     with database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("vacuum analyze"))
     return int(made)
+
+
+def _sum_up(connection: Connection) -> None:
+    """As the end of a run does it."""
+    runs = connection.execute(text("select run_id from processing_run where dag_id = :dag_id"), {"dag_id": DAG_ID})
+    for run_id in runs.scalars().all():
+        row = {"dag_id": DAG_ID, "run_id": run_id}
+        connection.execute(query("sum_attempts"), row | {"task_id": None, "map_index": None, "try_number": None})
+        connection.execute(query("sum_run_items"), row)
 
 
 def _run(connection: Connection, statements: str, values: dict[str, object]) -> None:

@@ -19,22 +19,28 @@ from operators.scan.scan import ScanRules, scan_archive
 from tests.operators.scan.conftest import Archive, counts, names
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-# Scans slowly, so that there is a moment to be killed in.
-SLOW_SCAN = """
+# Scans until so many rows are written, and waits there to be killed.
+STALLING_SCAN = """
 import sys, time
 from pathlib import Path
+from sqlalchemy import text
 from operators import catalog, media_files
 from operators.database import open_engine
 from operators.scan import hashing
 from operators.scan.scan import ScanRules, scan_archive
 
-def slowly(*arguments):
-    time.sleep(0.05)
+database = open_engine(sys.argv[1])
+
+def stalling(*arguments):
+    with database.connect() as connection:
+        written = connection.scalar(text("select count(*) from media_location"))
+    if written >= int(sys.argv[3]):
+        time.sleep(60)
     return media_files.hash_file(*arguments)
 
-catalog.hash_file = slowly
+catalog.hash_file = stalling
 hashing.WRITE_EVERY_FILES = 7
-scan_archive(open_engine(sys.argv[1]), {"archive": Path(sys.argv[2])}, ["archive"], ScanRules())
+scan_archive(database, {"archive": Path(sys.argv[2])}, ["archive"], ScanRules())
 """
 
 
@@ -71,13 +77,21 @@ def test_a_scan_that_is_killed_is_finished_by_the_next(archive: Archive, fatal: 
     fill(archive)
     archive.rows("delete from archive_scan returning 1")
     for kill in range(2):
+        least = 115 + 35 * kill
         process = subprocess.Popen(
-            [sys.executable, "-c", SLOW_SCAN, url_of(archive.database), str(archive.folder / "archive")],
+            [
+                sys.executable,
+                "-c",
+                STALLING_SCAN,
+                url_of(archive.database),
+                str(archive.folder / "archive"),
+                str(least),
+            ],
             cwd=REPOSITORY,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             stderr=subprocess.DEVNULL,
         )
-        wait_for_rows(archive, 115 + 35 * kill)
+        wait_for_rows(archive, least)
         process.send_signal(fatal)
         assert process.wait() != 0
     assert archive.vanished() == []
